@@ -31,6 +31,6 @@ target_compile_options(kn_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -f
 add_library(kn_sanitize INTERFACE)
 if(KN_SANITIZE)
   target_compile_options(kn_sanitize INTERFACE -fsanitize=${KN_SANITIZE} -fno-omit-frame-pointer
-                         $<$<NOT:$<STREQUAL:${KN_SANITIZE},thread>>:-fno-sanitize-recover=all>)
+                         -fno-sanitize-recover=all)
   target_link_options(kn_sanitize INTERFACE -fsanitize=${KN_SANITIZE})
 endif()
