@@ -22,9 +22,9 @@
 #endif
 
 #if defined(__GNUC__)
-#define KN_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define KN_PRINTF(index, first) __attribute__((format(printf, index, first)))
 #else
-#define KN_PRINTF(format, first)
+#define KN_PRINTF(index, first)
 #endif
 
 #ifdef __cplusplus
