@@ -143,9 +143,11 @@ typedef struct kn_trace kn_trace;
 typedef struct kn_trace_entry {
     const char *stage;   // "mapping", "mode", "variant", "code", "layer", …: the part of the walk
     const char *subject; // the candidate: "tvm-ffi01-cpu-x86_64-linux"
-    const char *rule;    // the rule that decided, one word: "os", "capability"; "" when accepted without one
-    const char *reason;  // a sentence: "needs CUDA 12.9, this machine has 12.8"
-    const char *admits;  // what would admit it: "a driver for CUDA 12.9 or newer"; "" when accepted or nothing would
+    const char
+        *rule; // the rule that decided, one word: "os", "capability"; "" when accepted without one
+    const char *reason; // a sentence: "needs CUDA 12.9, this machine has 12.8"
+    const char *
+        admits; // what would admit it: "a driver for CUDA 12.9 or newer"; "" when accepted or nothing would
     bool accepted;
 } kn_trace_entry;
 
