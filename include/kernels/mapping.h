@@ -78,21 +78,34 @@ typedef struct kn_range {
  */
 typedef struct kn_entry {
     size_t struct_size;
-    const char *layer;      // required: the extensible layer's name
-    const char *device;     // required: device type, "cuda"
-    kn_range capability;    // cpu, cuda and rocm only; zero: all
-    kn_mode mode;           // 0: KN_MODE_FALLBACK
+    const char *layer;          // required: the extensible layer's name
+    const char *device;         // required: device type, "cuda"
+    kn_range capability;        // cpu, cuda and rocm only; zero: all
+    kn_mode mode;               // 0: KN_MODE_FALLBACK
     uint32_t trust_remote_code; // 1: consent to a publisher that nobody vouches for
-    const char *repo_id;    // "owner/name"
-    const char *path;       // an absolute path of a package directory
-    const char *revision;   // a branch, tag or commit
-    const char *version;    // a specifier over tags, ">=0.0.4,<0.1.0"; or digits alone: the version branch v<N>
+    const char *repo_id;        // "owner/name"
+    const char *path;           // an absolute path of a package directory
+    const char *revision;       // a branch, tag or commit
+    const char *
+        version; // a specifier over tags, ">=0.0.4,<0.1.0"; or digits alone: the version branch v<N>
     const char *layer_name; // the layer's name in the repository; NULL: as `layer`
     const char *lock;       // an absolute path of a lock file: what it names is loaded
 } kn_entry;
 
 #ifdef __cplusplus
-#define KN_ENTRY_INIT (kn_entry{sizeof(kn_entry), nullptr, nullptr, {0, 0, 0, 0}, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr})
+#define KN_ENTRY_INIT                                                                              \
+    (kn_entry{sizeof(kn_entry),                                                                    \
+              nullptr,                                                                             \
+              nullptr,                                                                             \
+              {0, 0, 0, 0},                                                                        \
+              0,                                                                                   \
+              0,                                                                                   \
+              nullptr,                                                                             \
+              nullptr,                                                                             \
+              nullptr,                                                                             \
+              nullptr,                                                                             \
+              nullptr,                                                                             \
+              nullptr})
 #else
 #define KN_ENTRY_INIT ((kn_entry){.struct_size = sizeof(kn_entry)})
 /** One entry as an argument; several: an array whose first element's struct_size counts for all. */
@@ -101,8 +114,8 @@ typedef struct kn_entry {
 
 /** Where a kernel comes from. */
 typedef enum kn_reference_kind {
-    KN_REFERENCE_HUB = 1,  // repo_id with revision, version or neither
-    KN_REFERENCE_PATH = 2, // a directory
+    KN_REFERENCE_HUB = 1,    // repo_id with revision, version or neither
+    KN_REFERENCE_PATH = 2,   // a directory
     KN_REFERENCE_LOCKED = 3, // repo_id as a lock file names it
 } kn_reference_kind;
 
@@ -112,14 +125,15 @@ typedef struct kn_reference {
     kn_reference_kind kind;
     uint32_t trust_remote_code;
     const char *repo_id;
-    const char *path;         // absolute
-    const char *path_written; // as it was written, for people: relative to the mapping file, or as path
+    const char *path; // absolute
+    const char
+        *path_written; // as it was written, for people: relative to the mapping file, or as path
     const char *revision;
-    const char *version;         // a specifier
-    int64_t version_branch;      // N of the version branch; -1: none
-    const char *layer_name;      // never NULL in a mapping; may be NULL where a whole kernel is meant
-    const char *lock;            // absolute
-    const char *text;            // `owner/name` (version: …), layer `X`: for messages
+    const char *version;    // a specifier
+    int64_t version_branch; // N of the version branch; -1: none
+    const char *layer_name; // never NULL in a mapping; may be NULL where a whole kernel is meant
+    const char *lock;       // absolute
+    const char *text;       // `owner/name` (version: …), layer `X`: for messages
 } kn_reference;
 
 typedef struct kn_mapping kn_mapping;
@@ -136,7 +150,8 @@ KN_API kn_status kn_mapping_with(const kn_mapping *base, const kn_entry *entries
                                  kn_mapping **out, kn_error *err);
 
 /** A new value: every table of `over`, in its order, registered over base. Error and ownership as kn_mapping_with. */
-KN_API kn_status kn_mapping_join(const kn_mapping *base, const kn_mapping *over, kn_mapping **out, kn_error *err);
+KN_API kn_status kn_mapping_join(const kn_mapping *base, const kn_mapping *over, kn_mapping **out,
+                                 kn_error *err);
 
 /** Reads a mapping file (docs/mapping.md). Relative paths in it are relative to it. Error: file, line and what is accepted. */
 KN_API kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err);
@@ -168,7 +183,8 @@ typedef struct kn_mapping_row {
 /** Number of registered entries, and each of them, in order of registration (tables by rank, modes as they were given). */
 KN_API size_t kn_mapping_count(const kn_mapping *mapping);
 /** Error: KN_ERR_INVALID (index). The first call for a value sorts its tables; Threads: any. */
-KN_API kn_status kn_mapping_row_get(const kn_mapping *mapping, size_t index, kn_mapping_row *out, kn_error *err);
+KN_API kn_status kn_mapping_row_get(const kn_mapping *mapping, size_t index, kn_mapping_row *out,
+                                    kn_error *err);
 
 /** How a look-up ended. */
 typedef enum kn_found {
@@ -196,8 +212,9 @@ typedef struct kn_mapping_answer {
  * Returns KN_OK whether something was found or not; KN_ERR_INVALID for a mode that cannot be asked for, KN_ERR_NO_MEMORY (trace).
  * No allocation without a trace. Threads: any.
  */
-KN_API kn_status kn_mapping_find(const kn_mapping *mapping, const char *layer, kn_device_type device, int64_t capability,
-                                 kn_mode mode, kn_mapping_answer *out, kn_trace *trace, kn_error *err);
+KN_API kn_status kn_mapping_find(const kn_mapping *mapping, const char *layer,
+                                 kn_device_type device, int64_t capability, kn_mode mode,
+                                 kn_mapping_answer *out, kn_trace *trace, kn_error *err);
 
 #ifdef __cplusplus
 }
