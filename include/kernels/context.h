@@ -1,0 +1,121 @@
+/**
+ * A context: what a process keeps (the machine, the base mapping, loaded kernels, the log sink), and the way from a reference to
+ * loaded functions. There are no other globals; two libraries in one process can each have their own.
+ */
+#ifndef KERNELS_CONTEXT_H
+#define KERNELS_CONTEXT_H
+
+#include "base.h"
+#include "device.h"
+#include "layer.h"
+#include "mapping.h"
+#include "package.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kn_context kn_context;
+
+typedef struct kn_context_options {
+    size_t struct_size;
+    const kn_mapping *mapping; // the base mapping, shared; NULL: empty
+    const char
+        *device; // what this machine is ("cuda:9.0"); NULL: KERNELS_DEVICE, else what is found
+    const char *
+        tvm_ffi; // path of libtvm_ffi.so; NULL: one that is loaded already, else the one beside this library
+    kn_log_fn log; // NULL: silence
+    void *log_user;
+    kn_log_level log_level; // least level that is passed on
+    uint32_t flags;         // none yet
+} kn_context_options;
+
+#ifdef __cplusplus
+#define KN_CONTEXT_OPTIONS_INIT                                                                    \
+    (kn_context_options{sizeof(kn_context_options), nullptr, nullptr, nullptr, nullptr, nullptr,   \
+                        KN_LOG_DEBUG, 0})
+#else
+#define KN_CONTEXT_OPTIONS_INIT ((kn_context_options){.struct_size = sizeof(kn_context_options)})
+#define KN_CONTEXT_OPTIONS(...)                                                                    \
+    (&(kn_context_options){.struct_size = sizeof(kn_context_options), __VA_ARGS__})
+#endif
+
+/**
+ * Opens a context; NULL options are all defaults. Reads the environment (KERNELS_DEVICE); touches no disk, driver or network.
+ * Error: KN_ERR_INVALID (device text), KN_ERR_NO_MEMORY. Owns: *out is the caller's, close it. Threads: any.
+ */
+KN_API kn_status kn_context_open(const kn_context_options *opts, kn_context **out, kn_error *err);
+
+/** Frees everything but loaded code, which stays until the process ends. After the last call of every model that was kernelized
+ * with it. NULL is fine. Threads: after all others. */
+KN_API void kn_context_close(kn_context *ctx);
+
+/** Borrowed until the context closes. Threads: any. */
+KN_API kn_machine *kn_context_machine(kn_context *ctx);
+
+/** The base mapping, shared: unref it. Threads: any. */
+KN_API kn_mapping *kn_context_mapping(kn_context *ctx);
+/** Replaces the base mapping in one step; NULL: the empty one. Threads: any. */
+KN_API void kn_context_set_mapping(kn_context *ctx, const kn_mapping *mapping);
+
+/** A loaded kernel: one for each package that was loaded, borrowed until the context closes. Immutable. */
+typedef struct kn_kernel kn_kernel;
+
+/** Which kernel, for which device. Strings are borrowed for the call. */
+typedef struct kn_kernel_options {
+    size_t struct_size;
+    const char *path;    // an absolute path of a package directory; or
+    const char *repo_id; // a hub repository, with at most one of:
+    const char *revision;
+    const char *version;
+    const char *lock;
+    const char *device; // device type; NULL: "cpu"
+    int32_t device_index;
+    uint32_t trust_remote_code;
+} kn_kernel_options;
+
+#ifdef __cplusplus
+#define KN_KERNEL_OPTIONS_INIT                                                                     \
+    (kn_kernel_options{sizeof(kn_kernel_options), nullptr, nullptr, nullptr, nullptr, nullptr,     \
+                       nullptr, 0, 0})
+#else
+#define KN_KERNEL_OPTIONS_INIT ((kn_kernel_options){.struct_size = sizeof(kn_kernel_options)})
+#define KN_KERNEL_OPTIONS(...)                                                                     \
+    (&(kn_kernel_options){.struct_size = sizeof(kn_kernel_options), __VA_ARGS__})
+#endif
+
+/**
+ * Loads a kernel, or answers the one that is loaded: resolve, list, choose, check, load.
+ *
+ * The same package twice is one kernel; different versions live side by side; threads that ask at once load it once.
+ * trace: NULL, or takes every candidate and rule.
+ * Error: KN_ERR_NOT_FOUND, KN_ERR_INCOMPATIBLE, KN_ERR_UNTRUSTED, KN_ERR_FORMAT, KN_ERR_LOAD, KN_ERR_IO, KN_ERR_INVALID,
+ * KN_ERR_NO_MEMORY. Threads: any; blocks on the disk and on another thread that loads the same kernel.
+ */
+KN_API kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts,
+                                       kn_kernel **out, kn_trace *trace, kn_error *err);
+
+/** The package that was loaded: name, variant, directory, layers. Borrowed. */
+KN_API const kn_package *kn_kernel_package(const kn_kernel *kernel);
+/** The commit of a hub repository; "" for a local one. Borrowed. */
+KN_API const char *kn_kernel_revision(const kn_kernel *kernel);
+
+/** A function of a kernel, any tvm-ffi signature; borrowed until the context closes. */
+typedef struct kn_function kn_function;
+
+/** By name, without the __tvm_ffi_ prefix. Error: KN_ERR_NOT_FOUND. */
+KN_API kn_status kn_kernel_function(const kn_kernel *kernel, const char *name,
+                                    const kn_function **out, kn_error *err);
+
+/**
+ * Calls a function. args: borrowed for the call; NULL strides of a tensor are the caller's risk here, see kn_layer for guarded
+ * calls. result: NULL, or takes the returned value: a number or none; a returned object is released and reads as none.
+ * Error: KN_ERR_CALL with the kind and message that the kernel raised, or that it raised none. Threads: as the kernel says.
+ */
+KN_API kn_status kn_function_call(const kn_function *function, const kn_value *args, int32_t n_args,
+                                  kn_value *result, kn_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
