@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -70,6 +71,16 @@ kn_status kni_no_memory(kn_error *err)
     if (err && err->status == KN_OK)
         err->status = KN_ERR_NO_MEMORY;
     return KN_ERR_NO_MEMORY;
+}
+
+kn_status kni_error_errno(kn_error *err, int number, const char *subject, const char *what)
+{
+    if (number == ENOMEM)
+        return kni_no_memory(err);
+    const char *text =
+        strerrordesc_np(number); // unlike strerror fit for threads, and never translated
+    return kn_error_set(err, number == ENOENT || number == ENOTDIR ? KN_ERR_NOT_FOUND : KN_ERR_IO,
+                        "%s: %s: %s", subject, what, text ? text : "unknown error");
 }
 
 kn_status kni_error_move(kn_error *to, kn_error *from)

@@ -7,6 +7,9 @@
 // "out of memory", without allocating. Returns KN_ERR_NO_MEMORY.
 kn_status kni_no_memory(kn_error *err);
 
+// "<subject>: <what>: <the text of errno>". Gives KN_ERR_NOT_FOUND for what is absent, KN_ERR_NO_MEMORY, else KN_ERR_IO.
+kn_status kni_error_errno(kn_error *err, int number, const char *subject, const char *what);
+
 // Moves what `from` says to `to` (which keeps an earlier error) and leaves `from` empty. Returns its status.
 kn_status kni_error_move(kn_error *to, kn_error *from);
 
