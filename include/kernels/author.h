@@ -233,7 +233,7 @@ static inline bool kna_tensor_is_sound(const char *name, int32_t index, const DL
                                            &reach) &&
                    !__builtin_add_overflow(extent, reach, &extent);
     }
-    if (!fits || n > INT64_MAX / 16 || extent > INT64_MAX / 16) {
+    if (!fits || n > INT64_MAX / 64 || extent > INT64_MAX / 64) {
         kna_raise("ValueError", name, "argument %d has a shape or strides that no tensor can have",
                   (int)index + 1);
         return false;

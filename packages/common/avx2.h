@@ -65,6 +65,36 @@ AVX2 KNA_INLINE void avx2_store_n(void *data, int64_t i, int64_t n, unsigned typ
     memcpy((char *)data + i * real_size(type), buffer, (size_t)(n * real_size(type)));
 }
 
+/** Eight elements from i, or the n of a tail. */
+AVX2 KNA_INLINE __m256 avx2_get(const void *data, int64_t i, int64_t n, unsigned type)
+{
+    return n >= 8 ? avx2_load(data, i, type) : avx2_load_n(data, i, n, type);
+}
+
+AVX2 KNA_INLINE void avx2_put(void *data, int64_t i, int64_t n, unsigned type, __m256 v)
+{
+    if (n >= 8)
+        avx2_store(data, i, type, v);
+    else
+        avx2_store_n(data, i, n, type, v);
+}
+
+/** sums[i …] += v, in double; n as for avx2_put. */
+AVX2 KNA_INLINE void avx2_add(double *sums, int64_t i, int64_t n, __m256 v)
+{
+    float some[8];
+    if (n >= 8) {
+        const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+        const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+        _mm256_storeu_pd(sums + i, _mm256_add_pd(_mm256_loadu_pd(sums + i), low));
+        _mm256_storeu_pd(sums + i + 4, _mm256_add_pd(_mm256_loadu_pd(sums + i + 4), high));
+        return;
+    }
+    _mm256_storeu_ps(some, v);
+    for (int64_t k = 0; k < n; ++k)
+        sums[i + k] += (double)some[k];
+}
+
 /** The eight values as that type would hold them. */
 AVX2 KNA_INLINE __m256 avx2_round(__m256 v, unsigned type)
 {

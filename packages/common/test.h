@@ -87,6 +87,19 @@ static inline tensor *tensor_new(unsigned type, int32_t ndim, const int64_t *sha
     return t;
 }
 
+/** Rows of n columns with a gap after each. */
+static inline tensor *tensor_rows(unsigned type, int64_t n_rows, int64_t n, int64_t gap,
+                                  size_t shift)
+{
+    const int64_t shape[] = {n_rows, n}, strides[] = {n + gap, 1};
+    return tensor_new(type, 2, shape, strides, shift);
+}
+
+static inline tensor *tensor_vector(unsigned type, int64_t n)
+{
+    return tensor_new(type, 1, &n, NULL, 0);
+}
+
 static inline void tensor_free(tensor *t)
 {
     if (t)
@@ -139,6 +152,16 @@ static inline void assert_gaps_untouched(const tensor *t)
         if (!is_element[i] && t->memory[i] != GAP)
             fail_msg("byte %zu outside the elements was written", i);
     free(is_element);
+}
+
+/** Frees tensors; the list ends with NULL. */
+static inline void tensors_free(tensor *first, ...)
+{
+    va_list rest;
+    va_start(rest, first);
+    for (tensor *t = first; t; t = va_arg(rest, tensor *))
+        tensor_free(t);
+    va_end(rest);
 }
 
 /* ---- Calls ---- */

@@ -103,28 +103,24 @@ AVX2 KNA_INLINE __m256 step_avx2(activation_kind kind, __m256 x, __m256 *dp)
 AVX2 KNA_INLINE void eight_avx2(activation_kind kind, unsigned type, const activation_span *s,
                                 bool gated, bool backward, int64_t i, int64_t n)
 {
-#define LOAD(from) (n == 8 ? avx2_load(from, i, type) : avx2_load_n(from, i, n, type))
-#define STORE(to, v) (n == 8 ? avx2_store(to, i, type, v) : avx2_store_n(to, i, n, type, v))
-    const __m256 x = LOAD(s->g);
+    const __m256 x = avx2_get(s->g, i, n, type);
     __m256 dp;
     const __m256 p = step_avx2(kind, x, &dp);
     __m256 v = _mm256_mul_ps(x, p), factor;
     if (backward) {
-        const __m256 dy = LOAD(s->dy);
+        const __m256 dy = avx2_get(s->dy, i, n, type);
         if (gated) {
-            factor = _mm256_mul_ps(dy, LOAD(s->u));
+            factor = _mm256_mul_ps(dy, avx2_get(s->u, i, n, type));
             v = _mm256_mul_ps(dy, v);
-            STORE(s->du, v);
+            avx2_put(s->du, i, n, type, v);
         } else {
             factor = dy;
         }
         v = _mm256_mul_ps(factor, _mm256_fmadd_ps(x, dp, p));
     } else if (gated) {
-        v = _mm256_mul_ps(v, LOAD(s->u));
+        v = _mm256_mul_ps(v, avx2_get(s->u, i, n, type));
     }
-    STORE(s->y, v);
-#undef LOAD
-#undef STORE
+    avx2_put(s->y, i, n, type, v);
 }
 
 AVX2 KNA_INLINE void span_avx2(activation_kind kind, unsigned type, const activation_span *s,
