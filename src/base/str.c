@@ -110,6 +110,19 @@ void kni_text_append_clean(kni_buf *out, const char *text, size_t size)
         kni_buf_append(out, text + size - good, good);
 }
 
+bool kni_text_is_clean(const char *text, size_t size)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    for (size_t i = 0; i < size;) {
+        uint32_t code = 0;
+        const size_t n = utf8_decode(s + i, size - i, &code);
+        if (n == 0 || is_unsafe(code))
+            return false;
+        i += n;
+    }
+    return true;
+}
+
 bool kni_string_equal(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;

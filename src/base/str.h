@@ -29,6 +29,7 @@ bool kni_span_to_int(kni_span span, int64_t max, int64_t *value);
 // The one sanitizer for text from outside: C0 and C1 control characters, newlines, bidirectional and zero-width marks and bytes
 // that are not UTF-8 become U+FFFD. Used for errors, logs, traces and everything that reaches a terminal.
 void kni_text_append_clean(kni_buf *out, const char *text, size_t size);
+bool kni_text_is_clean(const char *text, size_t size); // it would replace nothing
 
 bool kni_string_equal(const char *a, const char *b); // NULL equals NULL alone
 bool kni_glob_match(const char *pattern,
