@@ -33,17 +33,25 @@ enum {
 };
 typedef uint32_t kn_mode;
 
-/** a | b by the rules above. Error: KN_ERR_INVALID ("mutually exclusive", "cannot be combined with other modes"). */
+/**
+ * a | b by the rules above; 0 adds nothing.
+ * Error: KN_ERR_INVALID ("mutually exclusive", "cannot be combined with other modes", unknown flags); *out is 0 then. Threads: any.
+ */
 KN_API kn_status kn_mode_union(kn_mode a, kn_mode b, kn_mode *out, kn_error *err);
 
-/** "INFERENCE|TORCH_COMPILE", in any order, spaces allowed around '|'. Error: KN_ERR_INVALID, with what is accepted. */
+/** "INFERENCE|TORCH_COMPILE", in any order, spaces allowed around '|'. Error: KN_ERR_INVALID, with what is accepted; *out is 0
+ * then. Threads: any. */
 KN_API kn_status kn_mode_parse(const char *text, kn_mode *out, kn_error *err);
 
-/** "INFERENCE|TORCH_COMPILE": flags in this order. At most 63 bytes, into the caller's buffer, which is returned. */
+/** "INFERENCE|TORCH_COMPILE": flags in the order of the list above, "0" for none. At most 63 bytes, into the caller's buffer, which
+ * is returned. Threads: any. */
 #define KN_MODE_TEXT_SIZE 64
 KN_API const char *kn_mode_text(kn_mode mode, char out[KN_MODE_TEXT_SIZE]);
 
-/** What kernelize may be asked for: INFERENCE or TRAINING, each with or without TORCH_COMPILE. Error: KN_ERR_INVALID. */
+/**
+ * What kernelize may be asked for: INFERENCE or TRAINING, each with or without TORCH_COMPILE.
+ * Error: KN_ERR_INVALID ("can only be used to register kernel mappings", "mode must contain", "Unsupported mode:"). Threads: any.
+ */
 KN_API kn_status kn_mode_check_request(kn_mode mode, kn_error *err);
 
 /**
@@ -55,7 +63,10 @@ KN_API kn_status kn_mode_check_request(kn_mode mode, kn_error *err);
 #define KN_MODE_CHAIN_MAX 5
 KN_API size_t kn_mode_chain(kn_mode mode, kn_mode out[KN_MODE_CHAIN_MAX]);
 
-/** An inclusive interval of capabilities (major*10+minor). All zero: every device of the type, known capability or not. */
+/**
+ * An inclusive interval of capabilities (major*10+minor; of a CPU its level). All zero: every device of the type, known capability
+ * or not; 0 to KN_CAPABILITY_MAX is the same.
+ */
 typedef struct kn_range {
     int64_t min;
     int64_t max;
@@ -71,17 +82,18 @@ typedef struct kn_range {
 #endif
 
 /**
- * One thing to register: this kernel serves this layer on this device. Strings are copied by the callee.
+ * One thing to register: this kernel serves this layer on this device. Strings are copied by the callee; they are UTF-8 without
+ * control characters and invisible marks, and never empty.
  *
  * Exactly one of repo_id and path is given. A hub repository takes at most one of revision, version and lock; none means the
  * branch main. A path takes none of them.
  */
 typedef struct kn_entry {
     size_t struct_size;
-    const char *layer;          // required: the extensible layer's name
-    const char *device;         // required: device type, "cuda"
-    kn_range capability;        // cpu, cuda and rocm only; zero: all
-    kn_mode mode;               // 0: KN_MODE_FALLBACK
+    const char *layer;   // required: the extensible layer's name, at most 256 bytes
+    const char *device;  // required: device type, "cuda"
+    kn_range capability; // cpu, cuda and rocm only, from 0, min <= max; zero: all
+    kn_mode mode;        // 0: KN_MODE_FALLBACK; else that, or what kernelize may be asked for
     uint32_t trust_remote_code; // 1: consent to a publisher that nobody vouches for
     const char *repo_id;        // "owner/name"
     const char *path;           // an absolute path of a package directory
@@ -136,6 +148,7 @@ typedef struct kn_reference {
     const char *text;       // `owner/name` (version: …), layer `X`: for messages
 } kn_reference;
 
+/** A mapping. NULL reads as an empty one wherever one is read. */
 typedef struct kn_mapping kn_mapping;
 
 /**
@@ -149,21 +162,28 @@ typedef struct kn_mapping kn_mapping;
 KN_API kn_status kn_mapping_with(const kn_mapping *base, const kn_entry *entries, size_t n_entries,
                                  kn_mapping **out, kn_error *err);
 
-/** A new value: every table of `over`, in its order, registered over base. Error and ownership as kn_mapping_with. */
+/** A new value: every table of `over`, in its order, registered over base. Error: KN_ERR_NO_MEMORY. Ownership and threads as
+ * kn_mapping_with. */
 KN_API kn_status kn_mapping_join(const kn_mapping *base, const kn_mapping *over, kn_mapping **out,
                                  kn_error *err);
 
-/** Reads a mapping file (docs/mapping.md). Relative paths in it are relative to it. Error: file, line and what is accepted. */
+/**
+ * Reads a mapping file (docs/mapping.md). Relative paths in it are relative to it.
+ * Error: KN_ERR_FORMAT (file, line and what is accepted), KN_ERR_NOT_FOUND, KN_ERR_IO, KN_ERR_NO_MEMORY. Ownership as
+ * kn_mapping_with. Threads: any; blocks on the disk.
+ */
 KN_API kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err);
 
 /** The same from memory: `name` begins the errors, `dir` (absolute; NULL: relative paths are refused) is what paths are relative to. */
 KN_API kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
                                   kn_mapping **out, kn_error *err);
 
-/** The mapping as TOML, entries in the order of registration; the caller's, free with kn_string_free. */
+/** The mapping as TOML, entries in the order of registration, paths absolute; the caller's, free with kn_string_free. Reading it
+ * gives the same mapping. Error: KN_ERR_NO_MEMORY. Threads: any. */
 KN_API kn_status kn_mapping_text(const kn_mapping *mapping, char **out, kn_error *err);
 
-/** Writes that text to a file, whole or not at all. */
+/** Writes that text to a file, whole or not at all. Error: KN_ERR_IO, KN_ERR_NOT_FOUND, KN_ERR_NO_MEMORY. Threads: any; blocks on
+ * the disk. */
 KN_API kn_status kn_mapping_write(const kn_mapping *mapping, const char *path, kn_error *err);
 
 /** Shares the value. NULL is fine. Threads: any. */
@@ -176,13 +196,24 @@ typedef struct kn_mapping_row {
     const char *layer;
     kn_device_type device;
     kn_mode mode;
-    kn_range capability; // `given` as it was registered; min 0 and max KN_CAPABILITY_MAX otherwise
+    kn_range capability; // min 0, max KN_CAPABILITY_MAX and `given` 0 for every capability
     const kn_reference *reference;
 } kn_mapping_row;
 
-/** Number of registered entries, and each of them, in order of registration (tables by rank, modes as they were given). */
+#ifdef __cplusplus
+#define KN_MAPPING_ROW_INIT                                                                        \
+    (kn_mapping_row{sizeof(kn_mapping_row), nullptr, KN_DEVICE_NONE, 0, {0, 0, 0, 0}, nullptr})
+#else
+#define KN_MAPPING_ROW_INIT ((kn_mapping_row){.struct_size = sizeof(kn_mapping_row)})
+#endif
+
+/** Number of registered entries; kn_mapping_row_get gives each, in order of registration: tables by rank, modes as they were given.
+ * Threads: any. */
 KN_API size_t kn_mapping_count(const kn_mapping *mapping);
-/** Error: KN_ERR_INVALID (index). The first call for a value sorts its tables; Threads: any. */
+/**
+ * *out starts with KN_MAPPING_ROW_INIT. The first call for a value sorts its tables.
+ * Error: KN_ERR_INVALID (index; *out not initialised), KN_ERR_NO_MEMORY; *out keeps its content then. Threads: any.
+ */
 KN_API kn_status kn_mapping_row_get(const kn_mapping *mapping, size_t index, kn_mapping_row *out,
                                     kn_error *err);
 
@@ -198,18 +229,27 @@ typedef enum kn_found {
 typedef struct kn_mapping_answer {
     size_t struct_size;
     kn_found found;
-    kn_mode mode;                  // as registered
-    kn_range capability;           // the interval that was chosen
+    kn_mode mode;                  // as registered; 0 unless found
+    kn_range capability;           // the interval that was chosen; zero when none was
     const kn_reference *reference; // borrowed from the mapping; NULL unless found
 } kn_mapping_answer;
+
+#ifdef __cplusplus
+#define KN_MAPPING_ANSWER_INIT                                                                     \
+    (kn_mapping_answer{sizeof(kn_mapping_answer), KN_FOUND, 0, {0, 0, 0, 0}, nullptr})
+#else
+#define KN_MAPPING_ANSWER_INIT ((kn_mapping_answer){.struct_size = sizeof(kn_mapping_answer)})
+#endif
 
 /**
  * The reference for a layer: smallest interval that contains the capability (equal sizes: the later registration), then the
  * first mode of the request's chain in the table of that interval alone.
  *
  * capability: -1 when unknown; then only entries without an interval apply.
- * trace: NULL, or takes an entry for every table and mode that was looked at.
- * Returns KN_OK whether something was found or not; KN_ERR_INVALID for a mode that cannot be asked for, KN_ERR_NO_MEMORY (trace).
+ * out: starts with KN_MAPPING_ANSWER_INIT.
+ * trace: NULL, or takes an entry for every table of the device ("mapping") and every mode that was looked at ("mode").
+ * Returns KN_OK whether something was found or not; KN_ERR_INVALID for a mode that cannot be asked for and an *out that was not
+ * initialised, KN_ERR_NO_MEMORY (trace).
  * No allocation without a trace. Threads: any.
  */
 KN_API kn_status kn_mapping_find(const kn_mapping *mapping, const char *layer,

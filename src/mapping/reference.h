@@ -1,0 +1,24 @@
+// The references that a mapping holds: one block of memory each, with all their strings in it.
+#ifndef KNI_MAPPING_REFERENCE_H
+#define KNI_MAPPING_REFERENCE_H
+
+#include "kernels/mapping.h"
+
+// What a reference is made of; checked before (mapping/entry.h). Strings are borrowed, NULL where they do not apply.
+typedef struct kni_reference_parts {
+    kn_reference_kind kind;
+    bool trust_remote_code;
+    const char *repo_id;
+    const char *path;
+    const char *path_written;
+    const char *revision;
+    const char *version;
+    int64_t version_branch; // -1: none
+    const char *layer_name;
+    const char *lock;
+} kni_reference_parts;
+
+// NULL without memory. Free with kni_free.
+kn_reference *kni_reference_new(const kni_reference_parts *parts);
+
+#endif
