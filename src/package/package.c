@@ -1,0 +1,233 @@
+#include "package/package.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/str.h"
+
+static bool is_shared_object_name(const char *path)
+{
+    return kni_span_ends(kni_span_of(path), ".so") && !kni_digest_block_leaves_out(path);
+}
+
+// The only shared object by name among the package's files; "" when there is none, or several (the check says so then).
+static kn_status find_library(kn_package *package, kn_error *err)
+{
+    kni_names files = {NULL, 0, 0};
+    const char *found = "";
+    size_t count = 0;
+    kn_status st = kni_tree_list(package->dir, &files, err);
+    if (st != KN_OK)
+        return st;
+    for (size_t i = 0; i < files.count; ++i)
+        if (is_shared_object_name(files.names[i])) {
+            found = files.names[i];
+            ++count;
+        }
+    package->library = kni_strdup(count == 1 ? found : "");
+    if (!package->library)
+        st = kni_no_memory(err);
+    kni_names_free(&files);
+    return st;
+}
+
+static kn_status read_metadata(kn_package *package, kn_error *err)
+{
+    kni_buf text = KNI_BUF(KNI_METADATA_MAX);
+    char *path = kni_path_join(package->dir, "metadata.json");
+    kn_status st = path ? kni_file_read(&text, path, err) : kni_no_memory(err);
+    if (st == KN_OK)
+        st = kni_metadata_parse(kni_buf_text(&text), text.size, path, &package->metadata, err);
+    kni_buf_dispose(&text);
+    kni_free(path);
+    return st;
+}
+
+kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err)
+{
+    if (!out)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_package_open: out is NULL");
+    *out = NULL;
+    if (!dir)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_package_open: dir is NULL");
+    kn_package *package = kni_calloc(1, sizeof(*package));
+    if (!package)
+        return kni_no_memory(err);
+    package->metadata.version = -1;
+    kn_status st = kni_path_real(dir, &package->dir, err);
+    if (st == KN_OK) {
+        package->variant = kni_strdup(kni_path_basename(package->dir));
+        st = package->variant ? read_metadata(package, err) : kni_no_memory(err);
+    }
+    if (st == KN_OK && package->metadata.library[0]) {
+        package->library = kni_strdup(package->metadata.library);
+        st = package->library ? KN_OK : kni_no_memory(err);
+    } else if (st == KN_OK) {
+        st = find_library(package, err);
+    }
+    if (st != KN_OK) {
+        kn_package_close(package);
+        return st;
+    }
+    *out = package;
+    return KN_OK;
+}
+
+void kn_package_close(kn_package *package)
+{
+    if (!package)
+        return;
+    kni_metadata_dispose(&package->metadata);
+    kni_free(package->dir);
+    kni_free(package->variant);
+    kni_free(package->library);
+    kni_free(package);
+}
+
+const char *kn_package_dir(const kn_package *package)
+{
+    return package->dir;
+}
+
+const char *kn_package_variant(const kn_package *package)
+{
+    return package->variant;
+}
+
+const char *kn_package_name(const kn_package *package)
+{
+    return package->metadata.name;
+}
+
+const char *kn_package_id(const kn_package *package)
+{
+    return package->metadata.id;
+}
+
+int64_t kn_package_version(const kn_package *package)
+{
+    return package->metadata.version;
+}
+
+const char *kn_package_license(const kn_package *package)
+{
+    return package->metadata.license;
+}
+
+const char *kn_package_backend(const kn_package *package)
+{
+    return package->metadata.backend;
+}
+
+static const char *name_at(const kni_names *names, size_t index)
+{
+    return index < names->count ? names->names[index] : "";
+}
+
+size_t kn_package_arch_count(const kn_package *package)
+{
+    return package->metadata.archs.count;
+}
+
+const char *kn_package_arch(const kn_package *package, size_t index)
+{
+    return name_at(&package->metadata.archs, index);
+}
+
+size_t kn_package_depend_count(const kn_package *package)
+{
+    return package->metadata.depends.count;
+}
+
+const char *kn_package_depend(const kn_package *package, size_t index)
+{
+    return name_at(&package->metadata.depends, index);
+}
+
+size_t kn_package_feature_count(const kn_package *package)
+{
+    return package->metadata.features.count;
+}
+
+const char *kn_package_feature(const kn_package *package, size_t index)
+{
+    return name_at(&package->metadata.features, index);
+}
+
+bool kn_package_has_digests(const kn_package *package)
+{
+    return package->metadata.digest.present;
+}
+
+const char *kn_package_library(const kn_package *package)
+{
+    return package->library;
+}
+
+size_t kn_package_layer_count(const kn_package *package)
+{
+    return package->metadata.n_layers;
+}
+
+kn_status kn_package_layer_get(const kn_package *package, size_t index, kn_package_layer *out,
+                               kn_error *err)
+{
+    if (!out || out->struct_size == 0)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_package_layer_get: out is not initialised");
+    if (index >= package->metadata.n_layers)
+        return kn_error_set(err, KN_ERR_INVALID, "%s: no layer %zu: there are %zu", package->dir,
+                            index, package->metadata.n_layers);
+    const kni_metadata_layer *layer = &package->metadata.layers[index];
+    const kn_package_layer whole = {
+        .struct_size = out->struct_size,
+        .name = layer->name,
+        .layer = layer->layer,
+        .can_torch_compile = layer->can_torch_compile,
+        .has_backward = kn_layer_has_backward(layer->layer),
+        .autocast = layer->autocast,
+    };
+    const size_t size = out->struct_size < sizeof(whole) ? out->struct_size : sizeof(whole);
+    memcpy(out, &whole, size);
+    return KN_OK;
+}
+
+static const kni_metadata_layer *find_layer(const kn_package *package, const char *name,
+                                            size_t *index)
+{
+    for (*index = 0; *index < package->metadata.n_layers; ++*index)
+        if (strcmp(package->metadata.layers[*index].name, name) == 0)
+            return &package->metadata.layers[*index];
+    return NULL;
+}
+
+kn_status kn_package_layer_find(const kn_package *package, const char *name, kn_package_layer *out,
+                                kn_error *err)
+{
+    size_t index;
+    if (!name)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_package_layer_find: name is NULL");
+    if (find_layer(package, name, &index))
+        return kn_package_layer_get(package, index, out, err);
+    kni_buf names = KNI_BUF(2048); // a longer list is cut: it is for people
+    for (size_t i = 0; i < package->metadata.n_layers; ++i)
+        kni_buf_printf(&names, "%s%s", i ? ", " : "", package->metadata.layers[i].name);
+    kn_error_set(err, KN_ERR_NOT_FOUND, "%s: has no layer '%s': it has %s", package->dir, name,
+                 names.size ? kni_buf_text(&names) : "none");
+    kni_buf_dispose(&names);
+    return KN_ERR_NOT_FOUND;
+}
+
+double kn_package_layer_tolerance(const kn_package *package, const char *layer, DLDataType dtype)
+{
+    size_t index;
+    const kni_metadata_layer *found = layer ? find_layer(package, layer, &index) : NULL;
+    for (size_t i = 0; found && i < found->n_tolerances; ++i) {
+        const DLDataType declared = found->tolerances[i].dtype;
+        if (declared.code == dtype.code && declared.bits == dtype.bits &&
+            declared.lanes == dtype.lanes)
+            return found->tolerances[i].value;
+    }
+    return 0;
+}

@@ -1,0 +1,35 @@
+// Inside the library: an opened package, and what kn_package_check leaves for the loader.
+#ifndef KNI_PACKAGE_PACKAGE_H
+#define KNI_PACKAGE_PACKAGE_H
+
+#include <sys/stat.h>
+
+#include "kernels/package.h"
+#include "package/metadata.h"
+
+struct kn_package {
+    char *dir;     // real, absolute
+    char *variant; // its last component
+    char *library; // relative; "" without native code
+    kni_metadata metadata;
+};
+
+// A file that was checked: open, so that the loader can tell whether what it maps is this file.
+typedef struct kni_checked_file {
+    int fd;           // -1: none
+    struct stat info; // before its bytes were read
+} kni_checked_file;
+
+#define KNI_CHECKED_FILE_INIT ((kni_checked_file){.fd = -1})
+
+// kn_package_check, and the shared object that it checked (none for a package without native code). Dispose *library, also
+// after a failure.
+kn_status kni_package_check(const kn_package *package, const kn_target *target,
+                            kn_package_verdict *out, kni_checked_file *library, kn_trace *trace,
+                            kn_error *err);
+void kni_checked_file_dispose(kni_checked_file *file);
+
+// Has nobody written to the file since? By size, times, mode.
+bool kni_checked_file_is_same(const kni_checked_file *file, const struct stat *now);
+
+#endif
