@@ -1,0 +1,35 @@
+// Inside the library: what a context holds, and the ways into it for kernelize.
+#ifndef KNI_CONTEXT_CONTEXT_H
+#define KNI_CONTEXT_CONTEXT_H
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "context/kept.h"
+#include "kernels/context.h"
+#include "load/tvm_ffi.h"
+
+struct kn_context {
+    kni_log log;          // immutable
+    kn_machine *machine;  // immutable
+    char *tvm_ffi_path;   // immutable; NULL: not given
+    kn_mapping *empty;    // immutable: the base where none is given
+    pthread_mutex_t lock; // over the fields below
+    kn_mapping *mapping;  // the base, never NULL
+    bool tvm_ffi_is_open; // then tvm_ffi is immutable
+    kni_tvm_ffi tvm_ffi;  // opened when the first kernel is wanted
+    kni_kept kept;        // loaded kernels; has its own lock
+};
+
+// The kernel for a reference on a device: one that is kept, or resolve, list, choose, check, load.
+// Error: every status of kn_context_get_kernel.
+kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
+                          const kn_device_info *device, kn_kernel **out, kn_trace *trace,
+                          kn_error *err);
+
+const kni_log *kni_context_log(const kn_context *ctx);
+
+// libtvm_ffi, opened at the first call.
+kn_status kni_context_tvm_ffi(kn_context *ctx, const kni_tvm_ffi **out, kn_error *err);
+
+#endif

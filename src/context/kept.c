@@ -1,0 +1,164 @@
+#include "context/kept.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/trace.h"
+#include "context/kernel.h"
+
+struct kni_wish {
+    kni_wish *next;
+    uint64_t hash; // of the directory
+    char *dir;
+    kn_device_info device; // its index does not count
+    kn_kernel *kernel;     // NULL while a thread works on it
+    kn_trace *steps;
+};
+
+bool kni_kept_init(kni_kept *kept)
+{
+    *kept = (kni_kept){.wishes = NULL};
+    if (pthread_mutex_init(&kept->lock, NULL) != 0)
+        return false;
+    if (pthread_cond_init(&kept->settled, NULL) == 0)
+        return true;
+    pthread_mutex_destroy(&kept->lock);
+    return false;
+}
+
+static void free_wish(kni_wish *wish)
+{
+    kn_trace_free(wish->steps);
+    kni_free(wish->dir);
+    kni_free(wish);
+}
+
+void kni_kept_dispose(kni_kept *kept)
+{
+    for (kni_wish *wish = kept->wishes, *next; wish; wish = next) {
+        next = wish->next;
+        free_wish(wish);
+    }
+    for (size_t i = 0; i < kept->n_kernels; ++i)
+        kni_kernel_free(kept->kernels[i]);
+    kni_free(kept->kernels);
+    pthread_cond_destroy(&kept->settled);
+    pthread_mutex_destroy(&kept->lock);
+}
+
+// FNV-1a.
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (; *text; ++text)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    return hash;
+}
+
+// Would the same kernels fit?
+static bool same_device(const kn_device_info *a, const kn_device_info *b)
+{
+    return a->type == b->type && a->capability == b->capability &&
+           a->backend_major == b->backend_major && a->backend_minor == b->backend_minor &&
+           strcmp(a->arch, b->arch) == 0;
+}
+
+static kni_wish *find_wish(const kni_kept *kept, uint64_t hash, const char *dir,
+                           const kn_device_info *device)
+{
+    kni_wish *wish = kept->wishes;
+    while (wish && (wish->hash != hash || strcmp(wish->dir, dir) != 0 ||
+                    !same_device(&wish->device, device)))
+        wish = wish->next;
+    return wish;
+}
+
+static kni_wish *new_wish(uint64_t hash, const char *dir, const kn_device_info *device)
+{
+    kni_wish *wish = kni_calloc(1, sizeof(*wish));
+    if (!wish)
+        return NULL;
+    wish->hash = hash;
+    wish->device = *device;
+    wish->dir = kni_strdup(dir);
+    if (!wish->dir) {
+        kni_free(wish);
+        return NULL;
+    }
+    return wish;
+}
+
+kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *device,
+                         kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err)
+{
+    const uint64_t hash = hash_text(dir);
+    const kn_trace *steps = NULL;
+    kn_status st = KN_OK;
+    *kernel = NULL;
+    *claim = NULL;
+    pthread_mutex_lock(&kept->lock);
+    kni_wish *wish;
+    while ((wish = find_wish(kept, hash, dir, device)) && !wish->kernel)
+        pthread_cond_wait(&kept->settled, &kept->lock);
+    if (wish) {
+        *kernel = wish->kernel;
+        steps = wish->steps; // immutable from here on
+    } else if ((wish = new_wish(hash, dir, device))) {
+        wish->next = kept->wishes;
+        kept->wishes = wish;
+        *claim = wish;
+    } else {
+        st = kni_no_memory(err);
+    }
+    pthread_mutex_unlock(&kept->lock);
+    if (steps && !kni_trace_append(trace, steps)) {
+        *kernel = NULL;
+        st = kni_no_memory(err);
+    }
+    return st;
+}
+
+void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps)
+{
+    pthread_mutex_lock(&kept->lock);
+    if (kernel) {
+        claim->kernel = kernel;
+        claim->steps = steps;
+        steps = NULL;
+        claim = NULL;
+    } else {
+        kni_wish **link = &kept->wishes;
+        while (*link != claim)
+            link = &(*link)->next;
+        *link = claim->next;
+    }
+    pthread_cond_broadcast(&kept->settled);
+    pthread_mutex_unlock(&kept->lock);
+    kn_trace_free(steps);
+    if (claim)
+        free_wish(claim);
+}
+
+kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, bool *is_new,
+                          kn_error *err)
+{
+    kn_kernel *found = NULL;
+    bool added = false;
+    pthread_mutex_lock(&kept->lock);
+    for (size_t i = 0; i < kept->n_kernels && !found; ++i)
+        if (strcmp(kept->kernels[i]->package->dir, kernel->package->dir) == 0)
+            found = kept->kernels[i];
+    void *array = kept->kernels;
+    if (!found && kni_grow(&array, &kept->capacity, kept->n_kernels + 1, sizeof(*kept->kernels))) {
+        kept->kernels = array;
+        kept->kernels[kept->n_kernels++] = kernel;
+        added = true;
+    }
+    pthread_mutex_unlock(&kept->lock);
+    *is_new = added;
+    *out = added ? kernel : found;
+    if (!added)
+        kni_kernel_free(kernel);
+    return *out ? KN_OK : kni_no_memory(err);
+}

@@ -1,0 +1,37 @@
+// What a context keeps of its kernels: each loaded package once, and for each wish (a directory, for a device) the kernel that
+// serves it, so that asking again costs nothing. Threads that wish the same at once wait for the one that works on it.
+#ifndef KNI_CONTEXT_KEPT_H
+#define KNI_CONTEXT_KEPT_H
+
+#include <pthread.h>
+
+#include "kernels/context.h"
+
+typedef struct kni_wish kni_wish;
+
+typedef struct kni_kept {
+    pthread_mutex_t lock;   // over everything here
+    pthread_cond_t settled; // some wish was granted or given up
+    kni_wish *wishes;       // a list, newest first
+    kn_kernel **kernels;
+    size_t n_kernels;
+    size_t capacity;
+} kni_kept;
+
+bool kni_kept_init(kni_kept *kept);
+void kni_kept_dispose(kni_kept *kept);
+
+// The kernel that serves the wish already, with its steps added to the trace; or *claim, and the caller has to find one and
+// must leave again. Waits for another thread that has the claim.
+kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *device,
+                         kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err);
+
+// Grants the wish (steps: how it was found, taken over), or gives it up with a NULL kernel.
+void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps);
+
+// The one kernel of its package: `kernel`, or the one that was loaded from the same directory before, and then `kernel` is
+// freed. *is_new says which.
+kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, bool *is_new,
+                          kn_error *err);
+
+#endif

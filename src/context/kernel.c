@@ -1,0 +1,140 @@
+#include "context/kernel.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/fs.h"
+
+enum {
+    FUNCTION_NAME_MAX = 200, // bytes
+};
+
+// The library by its real absolute path, whatever links lead to it.
+static kn_status open_library(const kn_package *package, const kni_checked_file *checked,
+                              kni_library *out, kn_error *err)
+{
+    char *real = NULL;
+    char *path = kni_path_join(package->dir, package->library);
+    kn_status st = path ? kni_path_real(path, &real, err) : kni_no_memory(err);
+    if (st == KN_OK)
+        st = kni_library_open(real, checked, out, err);
+    kni_free(real);
+    kni_free(path);
+    return st;
+}
+
+kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
+                          const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
+                          kn_error *err)
+{
+    *out = NULL;
+    if (library->fd < 0)
+        return kn_error_set(err, KN_ERR_LOAD,
+                            "%s: holds no native code, and this host loads nothing else",
+                            package->dir);
+    kn_kernel *kernel = kni_calloc(1, sizeof(*kernel));
+    if (!kernel)
+        return kni_no_memory(err);
+    pthread_mutex_init(&kernel->lock, NULL); // the default kind cannot fail on Linux
+    kernel->tvm_ffi = tvm_ffi;
+    kernel->revision = kni_strdup(revision);
+    kn_status st = kernel->revision ? open_library(package, library, &kernel->library, err)
+                                    : kni_no_memory(err);
+    if (st != KN_OK) {
+        kni_kernel_free(kernel);
+        return st;
+    }
+    kernel->package = package;
+    *out = kernel;
+    return KN_OK;
+}
+
+void kni_kernel_free(kn_kernel *kernel)
+{
+    if (!kernel)
+        return;
+    for (size_t i = 0; i < kernel->n_functions; ++i) {
+        kni_free(kernel->functions[i]->name);
+        kni_free(kernel->functions[i]);
+    }
+    kni_free(kernel->functions);
+    kn_package_close(kernel->package);
+    kni_free(kernel->revision);
+    pthread_mutex_destroy(&kernel->lock);
+    kni_free(kernel);
+}
+
+const kn_package *kn_kernel_package(const kn_kernel *kernel)
+{
+    return kernel->package;
+}
+
+const char *kn_kernel_revision(const kn_kernel *kernel)
+{
+    return kernel->revision;
+}
+
+static const kn_function *find_function(const kn_kernel *kernel, const char *name)
+{
+    for (size_t i = 0; i < kernel->n_functions; ++i)
+        if (strcmp(kernel->functions[i]->name, name) == 0)
+            return kernel->functions[i];
+    return NULL;
+}
+
+// Keeps a function for the kernel's life. NULL without memory.
+static const kn_function *add_function(kn_kernel *kernel, const char *name, void *symbol)
+{
+    void *array = kernel->functions;
+    if (!kni_grow(&array, &kernel->functions_capacity, kernel->n_functions + 1,
+                  sizeof(kn_function *)))
+        return NULL;
+    kernel->functions = array;
+    kn_function *function = kni_calloc(1, sizeof(*function));
+    if (!function)
+        return NULL;
+    function->name = kni_strdup(name);
+    if (!function->name) {
+        kni_free(function);
+        return NULL;
+    }
+    function->tvm_ffi = kernel->tvm_ffi;
+    memcpy(&function->call, &symbol, sizeof(symbol)); // a function pointer, as POSIX allows
+    kernel->functions[kernel->n_functions++] = function;
+    return function;
+}
+
+kn_status kn_kernel_function(const kn_kernel *kernel, const char *name, const kn_function **out,
+                             kn_error *err)
+{
+    char symbol_name[sizeof(KNI_FUNCTION_PREFIX) + FUNCTION_NAME_MAX];
+    if (!out)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_kernel_function: out is NULL");
+    *out = NULL;
+    if (!kernel || !name)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_kernel_function: an argument is NULL");
+    const size_t size = strlen(name);
+    if (size == 0 || size > FUNCTION_NAME_MAX)
+        return kn_error_set(err, KN_ERR_NOT_FOUND,
+                            "%s: no function of %zu characters: expected 1 to %d",
+                            kernel->package->dir, size, FUNCTION_NAME_MAX);
+    memcpy(symbol_name, KNI_FUNCTION_PREFIX, sizeof(KNI_FUNCTION_PREFIX));
+    memcpy(symbol_name + sizeof(KNI_FUNCTION_PREFIX) - 1, name, size + 1);
+
+    kn_kernel *own = (kn_kernel *)(uintptr_t)kernel; // what it is to its users does not change
+    void *symbol = NULL;
+    pthread_mutex_lock(&own->lock);
+    *out = find_function(own, name);
+    if (!*out) {
+        symbol = kni_library_symbol(&own->library, symbol_name);
+        *out = symbol ? add_function(own, name, symbol) : NULL;
+    }
+    pthread_mutex_unlock(&own->lock);
+    if (*out)
+        return KN_OK;
+    if (symbol)
+        return kni_no_memory(err);
+    return kn_error_set(err, KN_ERR_NOT_FOUND, "%s: %s has no function '%s' (no symbol %s)",
+                        kernel->package->dir, kernel->package->library, name, symbol_name);
+}

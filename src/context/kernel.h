@@ -1,0 +1,30 @@
+// A loaded kernel: the package, its library in the process, the functions that were asked for.
+#ifndef KNI_CONTEXT_KERNEL_H
+#define KNI_CONTEXT_KERNEL_H
+
+#include <pthread.h>
+
+#include "kernels/context.h"
+#include "load/function.h"
+#include "load/library.h"
+
+struct kn_kernel {
+    kn_package *package;
+    char *revision;
+    kni_library library;
+    const kni_tvm_ffi *tvm_ffi;
+    pthread_mutex_t lock; // over the functions; each of them is immutable and stays
+    kn_function **functions;
+    size_t n_functions;
+    size_t functions_capacity;
+};
+
+// Loads the library of a checked package. On success the kernel owns the package.
+kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
+                          const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
+                          kn_error *err);
+
+// Frees what it holds; the code stays loaded.
+void kni_kernel_free(kn_kernel *kernel);
+
+#endif
