@@ -12,10 +12,8 @@ typedef struct kni_call_frame {
     TVMFFIAny args[KNI_CALL_ARGS_MAX]; // in the order of the call expression
     int32_t n_args;
     int32_t n_tensors;
-    DLTensor tensors
-        [2 *
-         KN_LAYER_PARAMS_MAX]; // headers with strides, for tensors that came without (NULL strides)
-    int64_t strides[2 * KN_LAYER_PARAMS_MAX][KN_LAYER_RANK_MAX];
+    DLTensor tensors[KNI_CALL_ARGS_MAX]; // headers with strides, for tensors that came without
+    int64_t strides[KNI_CALL_ARGS_MAX][KN_LAYER_RANK_MAX];
 } kni_call_frame;
 
 // kn_layer_check, and when it fits, the arguments of the forward call: the whole per-call work of a bound layer (a bar of 30 ns
@@ -34,5 +32,14 @@ typedef struct kni_backward_args {
 } kni_backward_args;
 kn_mismatch_reason kni_layer_prepare_backward(const kn_layer *layer, const kni_backward_args *args,
                                               kni_call_frame *frame, kn_mismatch *out);
+
+// The gradients to allocate, in the order of KN_PARAM_GRAD_OUTPUT; those of an optional tensor that is none have ndim -1.
+// args->grads_out: NULL.
+kn_mismatch_reason kni_layer_infer_backward(const kn_layer *layer, const kni_backward_args *args,
+                                            kn_tensor_type *out, kn_mismatch *mismatch);
+
+// As kn_mismatch_describe.
+kn_status kni_mismatch_describe_backward(const kn_layer *layer, const kni_backward_args *args,
+                                         const kn_mismatch *mismatch, kn_error *err);
 
 #endif

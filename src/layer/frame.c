@@ -1,0 +1,84 @@
+// The arguments of a kernel call, from a call that fits.
+#include <string.h>
+
+#include "layer/layout.h"
+#include "layer/program.h"
+
+// A copy of the header that has strides: kernels never see NULL ones.
+static TVMFFIAny with_strides(kni_call_frame *frame, const DLTensor *t)
+{
+    DLTensor *copy = &frame->tensors[frame->n_tensors];
+    *copy = *t;
+    copy->strides = frame->strides[frame->n_tensors];
+    kni_dense_strides(t->ndim, t->shape, copy->strides);
+    ++frame->n_tensors;
+    return (TVMFFIAny){.type_index = kTVMFFIDLTensorPtr, .v_ptr = copy};
+}
+
+// False when the call names a result that was not given.
+static inline bool fill_frame(const kni_guard *g, const kni_call *call, kni_call_frame *frame)
+{
+    frame->n_args = call->n_args;
+    frame->n_tensors = 0;
+    for (int32_t i = 0; i < call->n_args; ++i) {
+        const kni_arg *arg = &call->args[i];
+        const kn_value *v = arg->rule == KNI_ARG_LITERAL ? &arg->literal : g->values[arg->slot];
+        TVMFFIAny *out = &frame->args[i];
+        out->type_index = v->type;
+        out->zero_padding = 0;
+        out->v_int64 = v->as.integer;
+        if (arg->rule == KNI_ARG_TENSOR) {
+            if (v->type == KN_VALUE_NONE) {
+                if (!g->layer->params[arg->slot].optional)
+                    return false;
+                out->v_int64 = 0;
+            } else if (!v->as.tensor->strides) {
+                *out = with_strides(frame, v->as.tensor);
+            }
+        } else if (arg->rule == KNI_ARG_FLOAT && v->type == KN_VALUE_INT) {
+            out->type_index = kTVMFFIFloat;
+            out->v_float64 = (double)v->as.integer;
+        }
+    }
+    return true;
+}
+
+static kn_mismatch_reason refuse_results(const kn_layer *layer, kn_param_list list,
+                                         kn_mismatch *out)
+{
+    if (out)
+        *out = (kn_mismatch){.reason = KN_MISMATCH_COUNT,
+                             .list = list,
+                             .dim = -1,
+                             .came = 0,
+                             .wanted = layer->count[list]};
+    return KN_MISMATCH_COUNT;
+}
+
+kn_mismatch_reason kni_layer_prepare(const kn_layer *layer, const kn_call_args *args,
+                                     kni_call_frame *frame, kn_mismatch *out)
+{
+    kni_guard guard;
+    frame->n_args = 0;
+    if (!args->outputs)
+        return refuse_results(layer, KN_PARAM_OUTPUT, out);
+    const kn_mismatch_reason reason = kni_guard_forward(&guard, layer, args, out);
+    if (reason == KN_FITS)
+        fill_frame(&guard, &layer->forward, frame);
+    return reason;
+}
+
+kn_mismatch_reason kni_layer_prepare_backward(const kn_layer *layer, const kni_backward_args *args,
+                                              kni_call_frame *frame, kn_mismatch *out)
+{
+    kni_guard guard;
+    frame->n_args = 0;
+    if (!args->grads_out)
+        return refuse_results(layer, KN_PARAM_GRAD_OUTPUT, out);
+    const kn_mismatch_reason reason = kni_guard_backward(&guard, layer, args, out);
+    if (reason == KN_FITS && !fill_frame(&guard, &layer->backward, frame)) {
+        frame->n_args = 0;
+        return refuse_results(layer, KN_PARAM_OUTPUT, out);
+    }
+    return reason;
+}
