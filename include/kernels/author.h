@@ -195,9 +195,9 @@ static inline const char *kna_type_text(const DLTensor *t, char *text, size_t si
 
 /* ---- Arguments ---- */
 
-static inline const char *kna_kind_text(int32_t type_index)
+static inline const char *kna_kind_text(const TVMFFIAny *value)
 {
-    switch (type_index) {
+    switch (value->type_index) {
     case kTVMFFINone:
         return "none";
     case kTVMFFIInt:
@@ -208,7 +208,7 @@ static inline const char *kna_kind_text(int32_t type_index)
         return "a float";
     case kTVMFFIDLTensorPtr:
     case kTVMFFITensor:
-        return "a tensor";
+        return value->v_ptr ? "a tensor" : "a NULL tensor";
     case kTVMFFIRawStr:
     case kTVMFFISmallStr:
     case kTVMFFIStr:
@@ -283,7 +283,7 @@ static inline bool kna_args(const char *name, const TVMFFIAny *args, int32_t n_a
             *t = NULL;
             if (a->type_index == kTVMFFIDLTensorPtr)
                 *t = (DLTensor *)a->v_ptr;
-            else if (a->type_index == kTVMFFITensor) // the tensor follows the object's header
+            else if (a->type_index == kTVMFFITensor && a->v_ptr) // it follows the object's header
                 *t = (DLTensor *)(void *)((char *)a->v_ptr + sizeof(TVMFFIObject));
             ok = keep || *t;
             if (*t && !kna_tensor_is_sound(name, index - 1, *t)) {
@@ -311,7 +311,7 @@ static inline bool kna_args(const char *name, const TVMFFIAny *args, int32_t n_a
         }
         if (!ok)
             kna_raise("TypeError", name, "argument %d must be %s%s, got %s", (int)index, wanted,
-                      optional ? " or none" : "", kna_kind_text(a->type_index));
+                      optional ? " or none" : "", kna_kind_text(a));
     }
     va_end(out);
     return ok;

@@ -90,6 +90,31 @@ static void test_forward(void **state)
     kna_cpu_limit(UINT32_MAX);
 }
 
+/* Rounding x^ first shows where the result is wider: with a weight of 1 every element is a number of x's type. */
+static void test_order_of_rounding(void **state)
+{
+    (void)state;
+    FOR_EACH_PATH(rms_norm_paths, path)
+    {
+        for (size_t t = 1; t < LEN(all_types); ++t)
+            for (int round = 0; round < 2; ++round) {
+                int64_t n_narrow = 0;
+                tensor *x = tensor_rows(all_types[t], 3, 37, 0, 0);
+                tensor *y = tensor_rows(KNA_F32, 3, 37, 0, 0), *w = tensor_vector(KNA_F32, 37);
+                tensor_fill(x, -3, 3);
+                tensor_fill(w, 1, 1);
+                ASSERT_CALL(round ? __tvm_ffi_rms_norm : __tvm_ffi_rms_norm_scale_cast,
+                            arg_tensor(y), arg_tensor(x), arg_tensor(w), arg_float(EPS),
+                            arg_float(0));
+                for (int64_t i = 0; i < 111; ++i)
+                    n_narrow += real_round(tensor_get(y, i), all_types[t]) == tensor_get(y, i);
+                assert_true(round ? n_narrow == 111 : n_narrow < 20);
+                tensors_free(x, y, w, NULL);
+            }
+    }
+    kna_cpu_limit(UINT32_MAX);
+}
+
 /* The sum must be the rounded sum, and y what the plain function makes of it. */
 static void test_fused(void **state)
 {
@@ -353,10 +378,11 @@ static void test_wrong_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_values),   cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_fused),          cmocka_unit_test(test_backward),
-        cmocka_unit_test(test_gradients),      cmocka_unit_test(test_weight_gradients),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_known_values),      cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_order_of_rounding), cmocka_unit_test(test_fused),
+        cmocka_unit_test(test_backward),          cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_weight_gradients),  cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_wrong_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
