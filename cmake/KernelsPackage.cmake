@@ -53,8 +53,8 @@ function(kernels_add_package name)
   endif()
   if(TARGET tvm_ffi::shared)
     target_link_libraries(${target} PRIVATE tvm_ffi::shared m)
-  else() # installed: beside the library
-    find_library(KERNELS_TVM_FFI_LIBRARY tvm_ffi HINTS $<TARGET_FILE_DIR:kernels::kernels> ${KERNELS_LIBRARY_DIR} REQUIRED)
+  else() # installed: this file is in <prefix>/<libdir>/cmake/kernels
+    find_library(KERNELS_TVM_FFI_LIBRARY tvm_ffi HINTS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../.. REQUIRED)
     target_link_libraries(${target} PRIVATE ${KERNELS_TVM_FFI_LIBRARY} m)
   endif()
   if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND NOT "${KN_SANITIZE}" MATCHES "thread")
