@@ -34,3 +34,6 @@ if(KN_SANITIZE)
                          -fno-sanitize-recover=all)
   target_link_options(kn_sanitize INTERFACE -fsanitize=${KN_SANITIZE})
 endif()
+if(KN_FUZZ)
+  target_compile_options(kn_sanitize INTERFACE -fsanitize=fuzzer-no-link) # the fuzzer sees which way our code goes
+endif()
