@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#define KNA_THREADS_FROM_BYTES 4000 // small tensors shall use several threads too
 #include "real.h"
 
 enum { MAX_DIMS = 4, MAX_ELEMENTS = 1 << 20 };

@@ -38,8 +38,8 @@ static const struct {
     {"folded rows apart", 3, {2, 3, 21}, 5, 0},
     {"off by an element", 2, {3, 21}, 0, 4},
     {"off by a byte", 2, {3, 21}, 1, 1},
-    {"more than one piece of a row", 2, {2, 4099}, 0, 0},
-    {"several threads", 2, {37, 2051}, 1, 0},
+    {"more than one piece of a row", 1, {4099}, 0, 0},
+    {"several threads", 2, {37, 53}, 1, 0},
 };
 
 static tensor *rows_new(unsigned type, size_t s, int64_t factor)
@@ -346,19 +346,19 @@ static void test_wrong_arguments(void **state)
 static void test_forked_child(void **state)
 {
     (void)state;
-    const int64_t shape[] = {64, 4096};
+    const int64_t shape[] = {64, 80};
     int status = -1;
     tensor *x = tensor_new(KNA_F32, 2, shape, NULL, 0), *y = tensor_new(KNA_F32, 2, shape, NULL, 0);
     tensor_fill(x, -3, 3);
     ASSERT_CALL(__tvm_ffi_silu, arg_tensor(y), arg_tensor(x));
-    const double last = tensor_get(y, 64 * 4096 - 1);
+    const double last = tensor_get(y, 64 * 80 - 1);
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         alarm(60);
         const bool right = kna_threads(1 << 30) == 1 &&
                            CALL(__tvm_ffi_silu, arg_tensor(x), arg_tensor(x)) == 0 &&
-                           tensor_get(x, 64 * 4096 - 1) == last;
+                           tensor_get(x, 64 * 80 - 1) == last;
         _exit(right ? 0 : 1);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
