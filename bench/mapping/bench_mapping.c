@@ -1,6 +1,6 @@
-// Mappings: what a scope of one entry costs over a large mapping, and what a look-up costs. The rival of the scope is what a
-// program without shared values does: it copies the whole mapping, adds the entry and frees the copy afterwards (a hash table of
-// the same entries, strings shared, so less work than a true deep copy). Best of several rounds.
+// Mappings: what a scope of one entry costs over a large mapping (made and freed), and what a look-up costs. The rival of the scope
+// is what a program without shared values does: copy the whole mapping and free the copy afterwards; a table of the same entries
+// with their strings shared, so less work than a true deep copy. Best of several rounds.
 #define _POSIX_C_SOURCE 200809L
 
 #include <inttypes.h>
