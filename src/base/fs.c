@@ -382,7 +382,8 @@ static kn_status check_link(const char *path, const char *real_root, kn_error *e
     const size_t size = strlen(real_root);
     if (st != KN_OK)
         st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s: is a link that leads nowhere", path);
-    else if (strncmp(real, real_root, size) != 0 || (size > 1 && real[size] != '/'))
+    else if (strncmp(real, real_root, size) != 0 ||
+             (size > 1 && real[size] != '/' && real[size] != '\0'))
         st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s: is a link that leads out of %s", path,
                           real_root);
     else if (!kni_file_exists(real))

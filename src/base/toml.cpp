@@ -11,6 +11,7 @@
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_MAX_NESTED_VALUES 32
+#define TOML_FLOAT_CHARCONV 1 // streams would know locales, and swallow bad_alloc
 
 // toml++ 3.3 declares the end of is_non_ascii_horizontal_whitespace unreachable, and reaches it with U+00A1 to U+0499 outside of
 // strings, which is undefined. "No" is the answer it means.
