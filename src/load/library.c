@@ -3,16 +3,15 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/str.h"
 
 #define MAPS_PATH "/proc/self/maps"
-#define MAPS_MAX ((size_t)256 << 20)
 
 // Which file is mapped at an address, as the kernel names it.
 typedef struct mapped_file {
@@ -46,28 +45,29 @@ static bool parse_mapping(const char *line, uintptr_t address, mapped_file *out)
            take_number(&line, 10, ' ', &out->inode);
 }
 
-// Finds the mapping that contains the address. False: none, or it is no file's.
-static bool find_mapping(const char *maps, const void *address, mapped_file *out)
-{
-    kni_span rest = kni_span_of(maps), line;
-    while (kni_span_cut(&rest, '\n', &line))
-        if (parse_mapping(line.data, (uintptr_t)address, out))
-            return out->inode != 0;
-    return false;
-}
-
-// Compares what is mapped at two addresses. The kernel's own numbers on both sides: stat's may differ from them (overlayfs).
+// Finds the mappings that contain two addresses; *same: both are of one file. The kernel's own numbers on both sides: stat's
+// may differ from them (overlayfs). Reading ends when both are found: what was mapped last is near the top of a long list.
 static kn_status compare_mappings(const void *a, const void *b, bool *same, kn_error *err)
 {
+    char line[256], buffer[16 * 1024]; // the numbers stand before the path, which is cut
     mapped_file first, second;
-    kni_buf maps = KNI_BUF(MAPS_MAX);
-    const kn_status st = kni_file_read(&maps, MAPS_PATH, err);
-    *same = st == KN_OK && find_mapping(kni_buf_text(&maps), a, &first) &&
-            find_mapping(kni_buf_text(&maps), b, &second) &&
-            first.device_major == second.device_major &&
-            first.device_minor == second.device_minor && first.inode == second.inode;
-    kni_buf_dispose(&maps);
-    return st;
+    bool found_first = false, found_second = false, at_start = true;
+    FILE *maps = fopen(MAPS_PATH, "re");
+    *same = false;
+    if (!maps)
+        return kni_error_errno(err, errno, MAPS_PATH, "cannot open");
+    setvbuf(maps, buffer, _IOFBF, sizeof(buffer));
+    while (!(found_first && found_second) && fgets(line, sizeof(line), maps)) {
+        if (at_start && !found_first)
+            found_first = parse_mapping(line, (uintptr_t)a, &first);
+        if (at_start && !found_second)
+            found_second = parse_mapping(line, (uintptr_t)b, &second);
+        at_start = strchr(line, '\n') != NULL;
+    }
+    fclose(maps);
+    *same = found_first && found_second && first.inode != 0 && first.inode == second.inode &&
+            first.device_major == second.device_major && first.device_minor == second.device_minor;
+    return KN_OK;
 }
 
 kn_status kni_library_verify(const kni_library *library, const char *path,
