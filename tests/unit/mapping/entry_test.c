@@ -1,13 +1,5 @@
 // What an entry may say, through kn_mapping_with.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <string.h>
+#include "support/cmocka.h"
 
 #include "kernels/mapping.h"
 

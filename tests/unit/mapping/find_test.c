@@ -1,14 +1,5 @@
 // Selection: against a model that is written down as the rules are said, and by the examples of the documentation.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "support/cmocka.h"
 
 #include "kernels/mapping.h"
 
