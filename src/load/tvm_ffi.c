@@ -42,43 +42,54 @@ static bool is_file(void *handle, const char *path)
            loaded.st_ino == named.st_ino;
 }
 
-// The directory of this library, or of the program that it is linked into, real; the caller's, NULL when it cannot be told.
-static char *own_directory(void)
+// The file of this library, or of the program that it is linked into, real; NULL when it cannot be told.
+static kn_status own_file(char **out, kn_error *err)
 {
     static const char here = 0;
     Dl_info info;
     struct link_map *map = NULL;
-    char *file = NULL, *dir = NULL;
+    kn_error why = KN_ERROR_INIT;
+    *out = NULL;
     if (dladdr1(&here, &info, (void **)&map, RTLD_DL_LINKMAP) == 0 || !map)
-        return NULL;
-    if (kni_path_real(map->l_name[0] ? map->l_name : "/proc/self/exe", &file, NULL) == KN_OK)
-        dir = kni_path_dirname(file);
-    kni_free(file);
-    return dir;
+        return KN_OK;
+    const kn_status st = kni_path_real(map->l_name[0] ? map->l_name : "/proc/self/exe", out, &why);
+    kn_error_dispose(&why);
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
 
 // The copy that is installed with this library: beside it, or in lib/ beside a program's bin/. NULL: there is none, and the
 // dynamic linker is asked. (Its own $ORIGIN would do, but a sanitizer's dlopen is not called from here.)
-static char *own_copy(void)
+static kn_status own_copy(char **out, kn_error *err)
 {
     static const char *const places[] = {TVM_FFI_SONAME, "../lib/" TVM_FFI_SONAME};
-    char *dir = own_directory(), *found = NULL;
-    for (size_t i = 0; dir && !found && i < KN_LEN(places); ++i) {
-        found = kni_path_join(dir, places[i]);
-        if (found && !kni_file_exists(found)) {
-            kni_free(found);
-            found = NULL;
-        }
+    char *file = NULL, *dir = NULL;
+    *out = NULL;
+    kn_status st = own_file(&file, err);
+    if (st == KN_OK && file) {
+        dir = kni_path_dirname(file);
+        st = dir ? KN_OK : kni_no_memory(err);
+    }
+    for (size_t i = 0; st == KN_OK && dir && !*out && i < KN_LEN(places); ++i) {
+        char *path = kni_path_join(dir, places[i]);
+        if (!path)
+            st = kni_no_memory(err);
+        else if (kni_file_exists(path))
+            *out = path;
+        else
+            kni_free(path);
     }
     kni_free(dir);
-    return found;
+    kni_free(file);
+    return st;
 }
 
 static kn_status open_library(const char *path, void **handle, bool *was_loaded, kn_error *err)
 {
-    char *own = path ? NULL : own_copy();
+    char *own = NULL;
+    kn_status st = path ? KN_OK : own_copy(&own, err);
+    if (st != KN_OK)
+        return st;
     const char *wanted = path ? path : own ? own : TVM_FFI_SONAME;
-    kn_status st = KN_OK;
     pthread_mutex_lock(&opening);
     *handle = dlopen(TVM_FFI_SONAME, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
     *was_loaded = *handle != NULL;

@@ -137,7 +137,7 @@ static void test_not_an_object(void **state)
     (void)state;
     fixture f;
     begin(&f, "good.so");
-    package_write_text(f.dir.variant, "kernel.so", "text");
+    package_text(f.dir.variant, "kernel.so", "text");
     check_again(&f);
     expect_refused(&f, KN_ERR_LOAD, f.path);
     end(&f);

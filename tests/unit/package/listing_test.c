@@ -73,7 +73,7 @@ static void test_listing(void **state)
         print_message("  %s\n", rows[i].name);
         package_root(&dir);
         for (size_t f = 0; f < KN_LEN(rows[i].files) && rows[i].files[f]; ++f)
-            package_write_text(dir.root, rows[i].files[f], "{}");
+            package_text(dir.root, rows[i].files[f], "{}");
         if (rows[i].link[0])
             make_link(&dir, rows[i].link[0], rows[i].link[1]);
         assert_int_equal(

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "package/metadata.h"
+#include "support/fail_alloc.h"
 
 #define DIGEST "PRJgMAJ9e/0xBxfWIbCHMXfhCGOBRC7G8EFQTfZp+wI=" // 32 bytes
 #define LAYER "\"signature\": \"(x: f32 [...]) -> (y: like x)\", \"forward\": \"f(y, x)\""
@@ -178,11 +179,31 @@ static void test_content(void **state)
     kni_metadata_dispose(&m);
 }
 
+static kn_status parse(void *user, kn_error *err)
+{
+    kni_metadata metadata;
+    const kn_status st = kni_metadata_parse(user, strlen(user), "m", &metadata, err);
+    kni_metadata_dispose(&metadata);
+    return st;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KN_LEN(rows); ++i)
+        if (!rows[i].error) {
+            print_message("  %s\n", rows[i].name);
+            assert_true(fail_alloc_each(FAIL_OURS | FAIL_JANSSON, parse,
+                                        (char *)(uintptr_t)rows[i].text) > 0);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_content),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

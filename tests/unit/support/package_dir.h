@@ -3,7 +3,6 @@
 #define KN_TEST_PACKAGE_DIR_H
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "package/digest_block.h"
+#include "support/temp_dir.h"
 
 #if defined(__x86_64__)
 #define PACKAGE_CPU "x86_64"
@@ -29,7 +29,7 @@
 #define PACKAGE_PATH_MAX 4096
 
 typedef struct package_dir {
-    char root[PACKAGE_PATH_MAX / 4];    // removed at the end
+    char *root;                         // real, absolute
     char variant[PACKAGE_PATH_MAX / 2]; // root/build/<variant>
 } package_dir;
 
@@ -40,25 +40,23 @@ static inline const char *package_path(const char *root, const char *name, char 
     return out;
 }
 
-static inline void package_write_file(const char *dir, const char *name, const void *data,
-                                      size_t size)
-{
-    char path[PACKAGE_PATH_MAX];
-    package_path(dir, name, path);
-    char *parent = kni_path_dirname(path);
-    assert_int_equal(kni_dir_make(parent, NULL), KN_OK);
-    kni_free(parent);
-    assert_int_equal(kni_file_write(path, data, size, NULL), KN_OK);
-}
-
-static inline void package_write_text(const char *dir, const char *name, const char *text)
-{
-    package_write_file(dir, name, text, strlen(text));
-}
-
 static inline void package_read(const char *path, kni_buf *out)
 {
     assert_int_equal(kni_file_read(out, path, NULL), KN_OK);
+}
+
+// Writes dir/name with the directories above it; a new file even where there is one, which may be mapped.
+static inline void package_write(const char *dir, const char *name, const void *data, size_t size)
+{
+    char path[PACKAGE_PATH_MAX];
+    assert_int_equal(kni_dir_make(dir, NULL), KN_OK);
+    unlink(package_path(dir, name, path));
+    temp_dir_write(dir, name, data, size);
+}
+
+static inline void package_text(const char *dir, const char *name, const char *text)
+{
+    package_write(dir, name, text, strlen(text));
 }
 
 // Puts one of the fixtures' shared objects into a directory: "good.so" as `name`.
@@ -67,7 +65,7 @@ static inline void package_copy_library(const char *dir, const char *fixture, co
     char path[PACKAGE_PATH_MAX];
     kni_buf bytes = KNI_BUF_ANY;
     package_read(package_path(KN_TEST_BUILD_DIR "/fixtures/packages", fixture, path), &bytes);
-    package_write_file(dir, name, bytes.data, bytes.size);
+    package_write(dir, name, bytes.data, bytes.size);
     kni_buf_dispose(&bytes);
 }
 
@@ -99,20 +97,14 @@ static inline void package_seal(const char *dir, const char *members)
     }
     kni_buf_puts(&text, "}}}\n");
     assert_false(text.failed);
-    package_write_file(dir, "metadata.json", text.data, text.size);
+    package_write(dir, "metadata.json", text.data, text.size);
     kni_buf_dispose(&text);
     kni_names_free(&files);
 }
 
 static inline void package_root(package_dir *out)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(out->root, sizeof(out->root), "%s/kn-test-XXXXXX", tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(out->root));
-    char *real = NULL; // what the library will call it
-    assert_int_equal(kni_path_real(out->root, &real, NULL), KN_OK);
-    snprintf(out->root, sizeof(out->root), "%s", real);
-    kni_free(real);
+    out->root = temp_dir_new();
     snprintf(out->variant, sizeof(out->variant), "%s/build/%s", out->root, PACKAGE_VARIANT);
 }
 
@@ -124,18 +116,9 @@ static inline void package_make(package_dir *out, const char *fixture, const cha
     package_seal(out->variant, members);
 }
 
-static inline int package_remove_one(const char *path, const struct stat *info, int type,
-                                     struct FTW *walk)
-{
-    (void)info;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 static inline void package_remove(package_dir *dir)
 {
-    nftw(dir->root, package_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_dir_remove(dir->root);
 }
 
 // How often a fixture's constructor has run since the canary was set.
