@@ -88,7 +88,7 @@ KN_API kn_value kn_module_member(const kn_module *module, const char *name);
 
 /**
  * Gives one module a forward of its own, as a profiler or an offloader would; NULL: that of its class again. Kernelize leaves such a
- * module alone and says so; undo leaves it alone when it was set after kernelize. Threads: any, beside calls too.
+ * module alone and says so; undo leaves it alone when it was set after kernelize. Threads: one at a time per module; calls go on.
  * Owns: `user` is the caller's until the forward is replaced and no call is in flight.
  */
 KN_API kn_status kn_module_set_forward(kn_module *module, kn_forward_fn forward, void *user,

@@ -1,0 +1,82 @@
+// Inside the library: classes, modules and what can be bound to them.
+#ifndef KNI_KERNELIZE_MODULE_H
+#define KNI_KERNELIZE_MODULE_H
+
+#include <stdatomic.h>
+
+#include "kernels/module.h"
+
+struct kn_class {
+    kn_binding own; // what its modules are bound to by default
+    atomic_size_t refs;
+    char *name;
+    char *layer;           // as marked on this class; NULL: not marked
+    kn_forward_fn forward; // its own, or the base's
+    void *user;
+    bool owns_forward;
+    kn_layer *signature; // its own, or the base's; NULL: none
+    kn_class *base;
+};
+
+// A member's name, so that the common case is compared in two words: zero-padded, cut at 16 bytes.
+typedef struct kni_name_key {
+    uint64_t words[2];
+} kni_name_key;
+
+typedef struct kni_member {
+    kni_name_key key;
+    char *name;
+    kn_value value;  // a tensor's points to `tensor`
+    DLTensor tensor; // with shape and strides in `extents`
+    int64_t extents[];
+} kni_member;
+
+// A module's own forward, set from outside. Kept until the module is freed, since calls may be inside.
+typedef struct kni_instance_forward {
+    kn_binding binding;
+    kn_forward_fn forward;
+    void *user;
+    struct kni_instance_forward *next;
+} kni_instance_forward;
+
+// All modules of one tree by path: open addressing, linear probing. Held by the root.
+typedef struct kni_module_index {
+    kn_module **slots;
+    size_t capacity; // a power of two, or 0
+    size_t count;
+} kni_module_index;
+
+struct kn_module {
+    kn_module_head head; // first: kn_call reads it
+    kn_class *cls;       // NULL: a container
+    kni_member **members;
+    size_t n_members;
+    size_t members_capacity;
+    uint64_t *fallbacks; // by reason; atomic, made at the first fallback
+    kni_instance_forward *forwards;
+    bool was_kernelized; // a kernel was bound, and the own forward not restored since
+    char *path;
+    kn_module *parent;
+    kn_module *root;
+    kn_module **children;
+    size_t n_children;
+    size_t children_capacity;
+    size_t at;              // in the parent's children
+    kni_module_index index; // of a root
+};
+
+kni_name_key kni_name_key_of(const char *name);
+// The member of that name, looked for at `hint` first; NULL: none.
+const kni_member *kni_module_find_member(const kn_module *module, kni_name_key key,
+                                         const char *name, size_t hint);
+
+// What a module without a kernel is bound to.
+const kn_binding *kni_module_own_binding(const kn_module *module);
+const kn_binding *kni_module_bound(const kn_module *module);
+bool kni_binding_is_instance(const kn_binding *binding);
+
+// The extensible layer that the class's forward was marked with; NULL: none. *refusal: why the mark does not count for it
+// although it inherits one; NULL otherwise.
+const char *kni_class_marked_layer(const kn_class *cls, const char **refusal);
+
+#endif

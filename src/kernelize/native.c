@@ -1,0 +1,115 @@
+#include "kernelize/native.h"
+
+#include <string.h>
+
+#include "kernelize/bind.h"
+
+static void device_of(const kn_module *module, kn_host_module *out)
+{
+    for (size_t i = 0; i < module->n_members; ++i) {
+        if (module->members[i]->value.type == KN_VALUE_TENSOR) {
+            const DLDevice device = module->members[i]->tensor.device;
+            out->device = kn_device_type_of_dl((int32_t)device.device_type);
+            out->device_index = device.device_id;
+            return;
+        }
+    }
+    out->device = KN_DEVICE_NONE;
+    out->device_index = 0;
+}
+
+static kn_status walk(void *user, kn_host_visit_fn visit, void *data, kn_error *err)
+{
+    kn_module *const top = ((kni_native *)user)->root;
+    kn_module *module = top;
+    uint32_t depth = 0;
+    while (module) {
+        const char *refusal = NULL;
+        kn_host_module met = {.module = module, .cls = module->cls, .depth = depth};
+        met.extensible = module->cls && kni_class_marked_layer(module->cls, &refusal);
+        device_of(module, &met);
+        const kn_status st = visit(&met, data, err);
+        if (st != KN_OK)
+            return st;
+        if (module->n_children) {
+            module = module->children[0];
+            ++depth;
+            continue;
+        }
+        while (module != top && module->at + 1 == module->parent->n_children) {
+            module = module->parent;
+            --depth;
+        }
+        module = module == top ? NULL : module->parent->children[module->at + 1];
+    }
+    return KN_OK;
+}
+
+static kn_status describe(void *user, void *cls, kn_host_class *out, kn_error *err)
+{
+    (void)user, (void)err;
+    const kn_class *c = cls;
+    out->name = c->name;
+    out->layer = kni_class_marked_layer(c, &out->refusal);
+    out->signature = c->signature;
+    return KN_OK;
+}
+
+static size_t path(void *user, void *module, char *out, size_t size)
+{
+    (void)user;
+    const char *text = ((const kn_module *)module)->path;
+    const size_t length = strlen(text);
+    if (size) {
+        const size_t n = length < size ? length : size - 1;
+        memcpy(out, text, n);
+        out[n] = '\0';
+    }
+    return length;
+}
+
+static kn_host_state state(void *user, void *module, void **binding)
+{
+    (void)user;
+    const kn_module *m = module;
+    const kn_binding *bound = kni_module_bound(m);
+    *binding = NULL;
+    if (kni_binding_is_instance(bound))
+        return m->was_kernelized ? KN_HOST_FOREIGN_SINCE : KN_HOST_FOREIGN;
+    if (!kni_binding_kernel(bound))
+        return KN_HOST_OWN;
+    *binding = (void *)(uintptr_t)bound;
+    return KN_HOST_KERNEL;
+}
+
+static kn_status prepare(void *user, void *cls, const kn_host_kernel *kernel, void **binding,
+                         kn_error *err)
+{
+    kni_kernel_binding *record = NULL;
+    const kn_status st = kni_bind(((kni_native *)user)->ctx, cls, kernel, &record, err);
+    *binding = record;
+    return st;
+}
+
+static void commit(void *user, void *module, void *binding)
+{
+    (void)user;
+    kn_module *m = module;
+    const kn_binding *bound = binding ? binding : kni_module_own_binding(m);
+    m->was_kernelized = binding != NULL;
+    __atomic_store_n(&m->head.bound, bound, __ATOMIC_RELEASE);
+}
+
+kn_host kni_native_host(kni_native *native)
+{
+    return (kn_host){
+        .struct_size = sizeof(kn_host),
+        .walk = walk,
+        .describe = describe,
+        .path = path,
+        .state = state,
+        .prepare = prepare,
+        .commit = commit,
+        .user = native,
+    };
+}
