@@ -74,6 +74,12 @@ KN_API kn_status kn_unkernelize(kn_module *model, kn_plan **plan, kn_error *err)
 KN_API kn_status kn_unkernelize_host(const kn_host *host, kn_plan **plan, kn_error *err);
 
 /**
+ * What the extensible modules of a tree are bound to now, one record a module, with the calls that fell back so far. Truth lies on
+ * the modules: it does not matter who bound them. Error: KN_ERR_NO_MEMORY, KN_ERR_INVALID. Threads: as kn_kernelize.
+ */
+KN_API kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err);
+
+/**
  * The decision for layers without a model, one record a layer; what kernelize would refuse is a record with outcome error.
  * layers NULL: every layer of the mapping, in order of registration. opts.device NULL: the machine's first device that the mapping
  * names, else cpu. Filters are not looked at.

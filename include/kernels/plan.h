@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "device.h"
+#include "layer.h"
 #include "mapping.h"
 
 #ifdef __cplusplus
@@ -95,11 +96,18 @@ KN_API size_t kn_plan_outcome_count(const kn_plan *plan, kn_outcome outcome);
  */
 KN_API const char *kn_plan_text(kn_plan *plan);
 
-/** For programs: docs/plan.schema.json. The caller's, free with kn_string_free. */
-KN_API kn_status kn_plan_json(const kn_plan *plan, char **out, kn_error *err);
+/** For programs: docs/plan.schema.json. The caller's, free with kn_string_free. Threads: one at a time per plan. */
+KN_API kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err);
 
-/** SHA-256 over the decisions, 64 hexadecimal digits: equal digests, equal decisions. Borrowed. */
-KN_API const char *kn_plan_digest(const kn_plan *plan);
+/**
+ * SHA-256 over the decisions, 64 hexadecimal digits: equal digests, equal decisions. Made when first asked for; borrowed from the
+ * plan; "" without memory. Threads: one at a time per plan.
+ */
+KN_API const char *kn_plan_digest(kn_plan *plan);
+
+/** How often calls of a record's module had fallen back for a reason when kn_report made the plan; 0 in other plans. */
+KN_API uint64_t kn_plan_fallback_count(const kn_plan *plan, size_t index,
+                                       kn_mismatch_reason reason);
 
 #ifdef __cplusplus
 }

@@ -74,6 +74,8 @@ void kn_context_close(kn_context *ctx)
 {
     if (!ctx)
         return;
+    if (ctx->attachment)
+        ctx->dispose_attachment(ctx->attachment);
     kni_kept_dispose(&ctx->kept);
     kn_mapping_unref(ctx->mapping);
     kn_mapping_unref(ctx->empty);
@@ -109,6 +111,19 @@ void kn_context_set_mapping(kn_context *ctx, const kn_mapping *mapping)
 const kni_log *kni_context_log(const kn_context *ctx)
 {
     return &ctx->log;
+}
+
+void *kni_context_attachment(kn_context *ctx, void *(*make)(void),
+                             void (*dispose)(void *attachment))
+{
+    pthread_mutex_lock(&ctx->lock);
+    if (!ctx->attachment) {
+        ctx->attachment = make();
+        ctx->dispose_attachment = dispose;
+    }
+    void *attachment = ctx->attachment;
+    pthread_mutex_unlock(&ctx->lock);
+    return attachment;
 }
 
 kn_status kni_context_tvm_ffi(kn_context *ctx, const kni_tvm_ffi **out, kn_error *err)

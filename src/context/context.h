@@ -19,6 +19,8 @@ struct kn_context {
     bool tvm_ffi_is_open; // then tvm_ffi is immutable
     kni_tvm_ffi tvm_ffi;  // opened when the first kernel is wanted
     kni_kept kept;        // loaded kernels; has its own lock
+    void *attachment;     // made by the folder above this one, disposed at close
+    void (*dispose_attachment)(void *attachment);
 };
 
 // The kernel for a reference on a device: one that is kept, or resolve, list, choose, check, load.
@@ -28,6 +30,10 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
                           kn_error *err);
 
 const kni_log *kni_context_log(const kn_context *ctx);
+
+// What kernelize keeps with the context: made at the first call, disposed when the context closes. NULL without memory.
+void *kni_context_attachment(kn_context *ctx, void *(*make)(void),
+                             void (*dispose)(void *attachment));
 
 // libtvm_ffi, opened at the first call.
 kn_status kni_context_tvm_ffi(kn_context *ctx, const kni_tvm_ffi **out, kn_error *err);

@@ -167,6 +167,7 @@ bool kn_module_is_kernelized(const kn_module *module)
 typedef struct bindings {
     pthread_mutex_t lock;
     kni_kernel_binding *first;
+    uint64_t warned; // the last picture that was warned of
 } bindings;
 
 static void free_record(kni_kernel_binding *r)
@@ -197,6 +198,18 @@ static void free_bindings(void *memory)
     }
     pthread_mutex_destroy(&all->lock);
     kni_free(all);
+}
+
+bool kni_warn_once(kn_context *ctx, uint64_t picture)
+{
+    bindings *all = kni_context_attachment(ctx, make_bindings, free_bindings);
+    if (!all)
+        return picture != 0;
+    pthread_mutex_lock(&all->lock);
+    const bool is_new = picture != 0 && picture != all->warned;
+    all->warned = picture;
+    pthread_mutex_unlock(&all->lock);
+    return is_new;
 }
 
 static int32_t dl_type_of(kn_device_type device)

@@ -30,6 +30,9 @@ typedef struct kni_kernel_binding {
 kn_status kni_bind(kn_context *ctx, kn_class *cls, const kn_host_kernel *kernel,
                    kni_kernel_binding **out, kn_error *err);
 
+// True once for each picture (not 0) in a row: the same one again, or 0, is not warned of.
+bool kni_warn_once(kn_context *ctx, uint64_t picture);
+
 // The record behind a binding; NULL when it is none of ours.
 const kni_kernel_binding *kni_binding_kernel(const kn_binding *binding);
 

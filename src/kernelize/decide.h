@@ -1,0 +1,28 @@
+// One decision: which kernel serves a layer of a class on a device, or why none.
+#ifndef KNI_KERNELIZE_DECIDE_H
+#define KNI_KERNELIZE_DECIDE_H
+
+#include "kernelize/plan.h"
+#include "kernels/kernelize.h"
+
+// The options, checked.
+typedef struct kni_request {
+    kn_mode mode;
+    uint32_t fallback;     // without KN_FALLBACK_NONE, which is the empty set
+    kn_mapping *mapping;   // a reference of its own
+    kn_device_type device; // KN_DEVICE_NONE: not given
+    int32_t device_index;  // -1: not given
+    bool disabled;         // by DISABLE_KERNEL_MAPPING
+    kn_kernelize_options options;
+} kni_request;
+
+kn_status kni_request_init(kni_request *request, kn_context *ctx, const kn_kernelize_options *opts,
+                           kn_error *err);
+void kni_request_dispose(kni_request *request);
+
+// Fills `decision`, whose question (class handle, device) is set. cls: at least the layer. host: NULL without a model.
+// Error: KN_ERR_NO_MEMORY, and what a host callback returns; everything else is an outcome.
+kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host *host,
+                     const kn_host_class *cls, kni_decision *decision, kn_error *err);
+
+#endif

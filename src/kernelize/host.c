@@ -1,0 +1,46 @@
+#include <stddef.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "kernelize/plan.h"
+
+kn_status kni_host_check(const kn_host *host, kn_error *err)
+{
+    if (!host || host->struct_size < offsetof(kn_host, capability))
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kernelize: a host table with its struct_size is required");
+    const bool required[] = {host->walk,  host->describe, host->path,
+                             host->state, host->prepare,  host->commit};
+    static const char *const names[] = {"walk", "describe", "path", "state", "prepare", "commit"};
+    for (size_t i = 0; i < KN_LEN(required); ++i)
+        if (!required[i])
+            return kn_error_set(err, KN_ERR_INVALID, "kernelize: the host table lacks its entry %s",
+                                names[i]);
+    return KN_OK;
+}
+
+kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module, kn_error *err)
+{
+    kni_buf *paths = &plan->paths;
+    size_t room = 128;
+    for (;;) {
+        if (!kni_buf_reserve(paths, room))
+            return kni_no_memory(err);
+        const size_t length = host->path(host->user, module, paths->data + paths->size, room);
+        if (length < room && kni_text_is_clean(paths->data + paths->size, length)) {
+            paths->size += length + 1;
+            return KN_OK;
+        }
+        if (length < room) {
+            char *raw = kni_strndup(paths->data + paths->size, length);
+            if (!raw)
+                return kni_no_memory(err);
+            kni_text_append_clean(paths, raw, length);
+            kni_buf_append(paths, "", 1);
+            kni_free(raw);
+            return paths->failed ? kni_no_memory(err) : KN_OK;
+        }
+        room = length + 1;
+    }
+}

@@ -1,0 +1,388 @@
+// Kernelize: walk, decide, prepare, then swap. Everything that can fail comes before the first swap.
+#include "kernels/kernelize.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "context/context.h"
+#include "kernelize/bind.h"
+#include "kernelize/decide.h"
+#include "kernelize/native.h"
+
+// A module that was met: what the walk says of it, until its decision is made.
+typedef struct met {
+    void *module;
+    void *cls;
+    void *binding; // bound now; NULL: none of ours
+    kn_host_state state;
+    kn_device_type device; // KN_DEVICE_NONE: no ancestor has tensors
+    int32_t device_index;
+} met;
+
+typedef struct place {
+    kn_device_type device;
+    int32_t index;
+} place;
+
+typedef struct work {
+    kn_context *ctx;
+    const kn_host *host;
+    const kni_request *request;
+    kn_plan *plan;
+    met *met; // in the order of the plan's records
+    size_t met_capacity;
+    place *places; // by depth: where the modules above the current one are
+    size_t places_capacity;
+    place first;     // of the model's first tensor
+    uint32_t *table; // decisions by question: open addressing; index + 1, 0: free
+    size_t table_capacity;
+} work;
+
+static uint64_t hash_question(const void *cls, kn_host_state state, kn_device_type device,
+                              int32_t index)
+{
+    uint64_t h = (uint64_t)(uintptr_t)cls * 0x9E3779B97F4A7C15u;
+    h ^= ((uint64_t)device << 34) ^ ((uint64_t)(uint32_t)index << 2) ^ (uint64_t)state;
+    h *= 0xD6E8FEB86659FD93u;
+    return h ^ h >> 32;
+}
+
+static bool is_foreign(kn_host_state state)
+{
+    return state == KN_HOST_FOREIGN || state == KN_HOST_FOREIGN_SINCE;
+}
+
+// The slot of a question's decision, or the free one where it belongs.
+static uint32_t *find_slot(const work *w, const void *cls, kn_host_state state,
+                           kn_device_type device, int32_t index)
+{
+    size_t at = (size_t)hash_question(cls, state, device, index) & (w->table_capacity - 1);
+    for (; w->table[at]; at = (at + 1) & (w->table_capacity - 1)) {
+        const kni_decision *d = w->plan->decisions[w->table[at] - 1];
+        if (d->cls == cls && d->state == state && d->device == device && d->device_index == index)
+            break;
+    }
+    return &w->table[at];
+}
+
+static bool reserve_slots(work *w)
+{
+    if (w->plan->n_decisions * 2 < w->table_capacity)
+        return true;
+    const size_t capacity = w->table_capacity ? w->table_capacity * 2 : 64;
+    uint32_t *table = kni_calloc(capacity, sizeof(*table));
+    if (!table)
+        return false;
+    kni_free(w->table);
+    w->table = table;
+    w->table_capacity = capacity;
+    for (uint32_t i = 0; i < w->plan->n_decisions; ++i) {
+        const kni_decision *d = w->plan->decisions[i];
+        *find_slot(w, d->cls, d->state, d->device, d->device_index) = i + 1;
+    }
+    return true;
+}
+
+// --- the walk ---
+
+static bool matches_path(const kni_request *request, const char *path)
+{
+    const kn_kernelize_options *opts = &request->options;
+    for (size_t i = 0; i < opts->n_paths; ++i)
+        if (kni_glob_match(opts->paths[i], path))
+            return true;
+    return opts->n_paths == 0;
+}
+
+static bool matches_layer(const kni_request *request, const char *layer)
+{
+    const kn_kernelize_options *opts = &request->options;
+    for (size_t i = 0; i < opts->n_layers; ++i)
+        if (strcmp(opts->layers[i], layer) == 0)
+            return true;
+    return opts->n_layers == 0;
+}
+
+// Where the module is: its own tensors, else its nearest ancestor's.
+static kn_status locate(work *w, const kn_host_module *module, place *out, kn_error *err)
+{
+    void *places = w->places;
+    if (!kni_grow(&places, &w->places_capacity, (size_t)module->depth + 1, sizeof(place)))
+        return kni_no_memory(err);
+    w->places = places;
+    *out = (place){module->device, module->device_index};
+    if (module->device == KN_DEVICE_NONE && module->depth > 0)
+        *out = w->places[module->depth - 1];
+    w->places[module->depth] = *out;
+    if (w->first.device == KN_DEVICE_NONE)
+        w->first = *out;
+    return KN_OK;
+}
+
+static kn_status visit(const kn_host_module *module, void *data, kn_error *err)
+{
+    work *w = data;
+    place at;
+    kn_status st = locate(w, module, &at, err);
+    if (st != KN_OK || !module->extensible)
+        return st;
+    if (w->request->options.n_layers) {
+        kn_host_class cls = {.struct_size = sizeof(cls)};
+        st = w->host->describe(w->host->user, module->cls, &cls, err);
+        if (st != KN_OK || !matches_layer(w->request, cls.layer))
+            return st;
+    }
+    const size_t path = w->plan->paths.size;
+    st = kni_plan_append_path(w->plan, w->host, module->module, err);
+    if (st != KN_OK)
+        return st;
+    if (!matches_path(w->request, w->plan->paths.data + path)) {
+        w->plan->paths.size = path;
+        return KN_OK;
+    }
+    void *all = w->met;
+    if (!kni_grow(&all, &w->met_capacity, w->plan->n_records + 1, sizeof(met)))
+        return kni_no_memory(err);
+    w->met = all;
+    met *m = &w->met[w->plan->n_records];
+    *m = (met){.module = module->module,
+               .cls = module->cls,
+               .device = at.device,
+               .device_index = at.index};
+    m->state = w->host->state(w->host->user, module->module, &m->binding);
+    return kni_plan_add_record(w->plan, path, 0, err);
+}
+
+// --- decisions ---
+
+static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error *err)
+{
+    const char *reason = d->state == KN_HOST_FOREIGN ? "a forward of its own was set on the module"
+                         : d->state == KN_HOST_FOREIGN_SINCE
+                             ? "a forward of its own was set on the module after it was kernelized"
+                             : cls->refusal;
+    d->outcome = KN_OUTCOME_LEFT;
+    if (!kni_set(&d->class_name, cls->name) || !kni_set(&d->layer, cls->layer) ||
+        !kni_set(&d->reason, reason) ||
+        (is_foreign(d->state) &&
+         !kni_set(&d->admits, "giving the module its class's forward again")))
+        return kni_no_memory(err);
+    return KN_OK;
+}
+
+static kn_status decide(work *w, const met *m, kni_decision *d, kn_error *err)
+{
+    kn_host_class cls = {.struct_size = sizeof(cls)};
+    d->cls = m->cls;
+    d->state = is_foreign(m->state) ? m->state : KN_HOST_OWN;
+    d->device = m->device;
+    d->device_index = m->device_index;
+    kn_status st = w->host->describe(w->host->user, m->cls, &cls, err);
+    if (st != KN_OK)
+        return st;
+    if (is_foreign(m->state) || cls.refusal)
+        return leave_alone(d, &cls, err);
+    st = kni_decide(w->ctx, w->request, w->host, &cls, d, err);
+    if (st == KN_OK && d->outcome == KN_OUTCOME_KERNEL)
+        st = w->host->prepare(w->host->user, m->cls, &d->kernel, &d->binding, err);
+    return st;
+}
+
+// The device that is decided for: the option's type wins over the module's own; then its own index counts only for that type.
+static kn_status settle_device(const work *w, met *m, kn_error *err)
+{
+    const kni_request *request = w->request;
+    if (m->device == KN_DEVICE_NONE) {
+        m->device = w->first.device;
+        m->device_index = w->first.index;
+    }
+    if (request->device != KN_DEVICE_NONE) {
+        const bool same = m->device == request->device;
+        m->device = request->device;
+        m->device_index = request->device_index >= 0 ? request->device_index
+                          : same                     ? m->device_index
+                                                     : 0;
+    }
+    if (m->device == KN_DEVICE_NONE)
+        return kn_error_set(
+            err, KN_ERR_INVALID,
+            "kernelize: Cannot determine model device: no module has tensors; give the device");
+    return KN_OK;
+}
+
+static kn_status decide_all(work *w, kn_error *err)
+{
+    for (size_t i = 0; i < w->plan->n_records; ++i) {
+        met *m = &w->met[i];
+        kn_status st = settle_device(w, m, err);
+        if (st != KN_OK)
+            return st;
+        if (!reserve_slots(w))
+            return kni_no_memory(err);
+        uint32_t *slot = find_slot(w, m->cls, is_foreign(m->state) ? m->state : KN_HOST_OWN,
+                                   m->device, m->device_index);
+        if (!*slot) {
+            kni_decision *d = kni_plan_add_decision(w->plan);
+            if (!d)
+                return kni_no_memory(err);
+            st = decide(w, m, d, err);
+            if (st != KN_OK)
+                return st;
+            *slot = (uint32_t)w->plan->n_decisions;
+        }
+        kni_record *record = &w->plan->records[i];
+        record->decision = *slot - 1;
+        const kni_decision *d = w->plan->decisions[record->decision];
+        if (d->outcome == KN_OUTCOME_ERROR)
+            return kn_error_set(err, d->status, "module %s, layer %s on %s: %s%s%s",
+                                kni_plan_path(w->plan, record), d->layer,
+                                kn_device_type_name(d->device), d->reason,
+                                d->admits[0] ? "; would be admitted by " : "", d->admits);
+        if (d->outcome != KN_OUTCOME_LEFT)
+            record->changed = m->binding != d->binding;
+    }
+    return KN_OK;
+}
+
+// --- what is said of it ---
+
+// Modules of a decision that changed, and all of them.
+typedef struct tally {
+    size_t changed;
+    size_t all;
+} tally;
+
+static bool same_kernel(const kni_decision *a, const kni_decision *b)
+{
+    return a->outcome == b->outcome && a->kernel.kernel == b->kernel.kernel &&
+           strcmp(a->reference, b->reference) == 0 && strcmp(a->layer, b->layer) == 0;
+}
+
+static void log_decision(const kni_log *log, const kn_plan *plan, const tally *tallies,
+                         size_t index)
+{
+    const kni_decision *d = plan->decisions[index];
+    tally total = {0, 0};
+    for (size_t i = 0; i < plan->n_decisions; ++i) {
+        const bool same =
+            d->outcome == KN_OUTCOME_KERNEL ? same_kernel(d, plan->decisions[i]) : i == index;
+        if (same && i < index)
+            return; // said already
+        if (same) {
+            total.changed += tallies[i].changed;
+            total.all += tallies[i].all;
+        }
+    }
+    if (total.changed == 0)
+        return;
+    if (d->warning)
+        kni_log_write(log, KN_LOG_WARNING, "%s", d->warning);
+    if (d->outcome == KN_OUTCOME_KERNEL)
+        kni_log_write(log, KN_LOG_INFO, "Using layer `%s` from repo %s for %zu module%s",
+                      d->layer_name, d->reference, total.all, total.all == 1 ? "" : "s");
+    else
+        kni_log_write(log, KN_LOG_INFO, "Layer `%s` of %zu module%s: %s, using fallback", d->layer,
+                      total.all, total.all == 1 ? "" : "s", d->reason);
+}
+
+// One warning when nothing was replaced, not again for the same picture.
+static void warn_of_nothing(work *w)
+{
+    const size_t n = w->plan->n_records;
+    uint64_t picture = n + 1;
+    if (w->request->options.n_layers || w->request->options.n_paths || w->request->disabled ||
+        kn_plan_outcome_count(w->plan, KN_OUTCOME_KERNEL))
+        picture = 0; // something is served, or the caller chose
+    for (size_t i = 0; picture && i < w->plan->n_decisions; ++i) {
+        const kni_decision *d = w->plan->decisions[i];
+        picture =
+            picture * 31 + hash_question(d->cls, d->state, d->device, d->device_index) + d->rule;
+    }
+    if (!kni_warn_once(w->ctx, picture))
+        return;
+    if (n == 0)
+        kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
+                      "kernelize: the model has no extensible layer; see docs/c-api.md, \"Making a "
+                      "layer extensible\"");
+    else
+        kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
+                      "kernelize: none of %zu extensible modules got a kernel (first reason: %s); "
+                      "see kn_plan_text, or "
+                      "`kernels explain`",
+                      n, w->plan->decisions[w->plan->records[0].decision]->reason);
+}
+
+// --- the transaction ---
+
+static void commit_all(work *w, tally *tallies)
+{
+    const bool dry = w->request->options.flags & (KN_KERNELIZE_DRY_RUN | KN_KERNELIZE_NO_RESOLVE);
+    for (size_t i = 0; i < w->plan->n_records; ++i) {
+        kni_record *record = &w->plan->records[i];
+        const kni_decision *d = w->plan->decisions[record->decision];
+        if (dry)
+            record->changed = 0;
+        else if (record->changed)
+            w->host->commit(w->host->user, w->met[i].module, d->binding);
+        tallies[record->decision].all += 1;
+        tallies[record->decision].changed += record->changed;
+    }
+}
+
+kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kernelize_options *opts,
+                            kn_plan **plan, kn_error *err)
+{
+    kn_host host = {0};
+    kni_request request;
+    tally *tallies = NULL;
+
+    if (plan)
+        *plan = NULL;
+    if (!ctx)
+        return kn_error_set(err, KN_ERR_INVALID, "kernelize: a context is required");
+    kn_status st = kni_host_check(given, err);
+    if (st != KN_OK)
+        return st;
+    memcpy(&host, given, given->struct_size < sizeof(host) ? given->struct_size : sizeof(host));
+    st = kni_request_init(&request, ctx, opts, err);
+    if (st != KN_OK)
+        return st;
+    work w = {.ctx = ctx, .host = &host, .request = &request, .plan = kni_plan_new(request.mode)};
+    st = w.plan ? host.walk(host.user, visit, &w, err) : kni_no_memory(err);
+    if (st == KN_OK)
+        st = decide_all(&w, err);
+    if (st == KN_OK && !(tallies = kni_calloc(w.plan->n_decisions + 1, sizeof(*tallies))))
+        st = kni_no_memory(err);
+    if (st == KN_OK) { // nothing fails from here
+        commit_all(&w, tallies);
+        for (size_t i = 0; i < w.plan->n_decisions; ++i)
+            log_decision(kni_context_log(ctx), w.plan, tallies, i);
+        warn_of_nothing(&w);
+        if (plan) {
+            *plan = w.plan;
+            w.plan = NULL;
+        }
+    }
+    kni_free(tallies);
+    kn_plan_free(w.plan);
+    kni_free(w.met);
+    kni_free(w.places);
+    kni_free(w.table);
+    kni_request_dispose(&request);
+    return st;
+}
+
+kn_status kn_kernelize(kn_context *ctx, kn_module *model, const kn_kernelize_options *opts,
+                       kn_plan **plan, kn_error *err)
+{
+    if (plan)
+        *plan = NULL;
+    if (!model)
+        return kn_error_set(err, KN_ERR_INVALID, "kernelize: a model is required");
+    kni_native native = {.ctx = ctx, .root = model};
+    const kn_host host = kni_native_host(&native);
+    return kn_kernelize_host(ctx, &host, opts, plan, err);
+}

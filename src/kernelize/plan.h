@@ -1,0 +1,74 @@
+// Inside the library: what a plan is made of. Decisions are shared by all modules that take them.
+#ifndef KNI_KERNELIZE_PLAN_H
+#define KNI_KERNELIZE_PLAN_H
+
+#include "base/buf.h"
+#include "kernels/host.h"
+#include "kernels/plan.h"
+
+// One decision: its record without the module's part, and what kernelize needs to act on it. Strings are owned, "" when nothing
+// applies.
+typedef struct kni_decision {
+    // What was asked.
+    void *cls;           // the host's; NULL without a model
+    kn_host_state state; // OWN and KERNEL count as one
+    kn_device_type device;
+    int32_t device_index;
+    // What was decided.
+    int64_t capability;
+    kn_mode mode_used;
+    kn_outcome outcome;
+    uint32_t rule;    // KN_FALLBACK_…
+    kn_status status; // of outcome error
+    char *class_name;
+    char *layer;
+    char *reference; // the repository in words, for log lines
+    char *repository;
+    char *revision;
+    char *variant;
+    char *layer_name;
+    char *reason;
+    char *admits;
+    char *warning; // NULL: none
+    kn_trace *trace;
+    kn_host_kernel kernel; // of outcome kernel
+    void *binding;         // the host's; NULL: its own forward
+} kni_decision;
+
+typedef struct kni_record {
+    size_t path; // offset in the plan's paths
+    uint32_t decision;
+    uint32_t changed;
+} kni_record;
+
+struct kn_plan {
+    kn_mode mode;
+    bool of_layers; // of kn_explain: no modules
+    kni_decision **decisions;
+    size_t n_decisions;
+    size_t decisions_capacity;
+    kni_record *records;
+    size_t n_records;
+    size_t records_capacity;
+    kni_buf paths; // zero-terminated, one after the other
+    char *text;
+    char *digest;
+    uint64_t (*fallbacks)[KN_MISMATCH_REASONS]; // by record; NULL: not a report
+};
+
+kn_plan *kni_plan_new(kn_mode mode);
+// An empty decision that the plan owns; NULL without memory.
+kni_decision *kni_plan_add_decision(kn_plan *plan);
+// A record of the last path that was appended to plan->paths, at `path`.
+kn_status kni_plan_add_record(kn_plan *plan, size_t path, uint32_t decision, kn_error *err);
+// Appends a module's path, with its zero, to the plan's paths.
+kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module, kn_error *err);
+// The table of a host has what is required.
+kn_status kni_host_check(const kn_host *host, kn_error *err);
+const char *kni_plan_path(const kn_plan *plan, const kni_record *record);
+
+// Sets one of a decision's strings. False without memory.
+bool kni_set(char **field, const char *text);
+bool kni_setf(char **field, const char *format, ...) KN_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,146 @@
+// A plan for programs.
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "kernelize/plan.h"
+
+// Takes over `value`; false when it is NULL or does not fit in.
+static bool put(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text[0] ? json_string(text) : json_null();
+}
+
+static json_t *mode_or_null(kn_mode mode)
+{
+    char text[KN_MODE_TEXT_SIZE];
+    return mode ? json_string(kn_mode_text(mode, text)) : json_null();
+}
+
+static json_t *rule_or_null(uint32_t rule)
+{
+#define CASE(name, value, text)                                                                    \
+    if (rule == (value))                                                                           \
+        return json_string(text);
+    KN_FALLBACK_LIST(CASE)
+#undef CASE
+    return json_null();
+}
+
+static json_t *trace_json(const kn_trace *trace)
+{
+    json_t *steps = json_array();
+    for (size_t i = 0; steps && i < kn_trace_count(trace); ++i) {
+        const kn_trace_entry e = kn_trace_get(trace, i);
+        json_t *step = json_object();
+        if (!step || !put(step, "stage", json_string(e.stage)) ||
+            !put(step, "subject", json_string(e.subject)) ||
+            !put(step, "accepted", json_boolean(e.accepted)) ||
+            !put(step, "rule", text_or_null(e.rule)) ||
+            !put(step, "reason", text_or_null(e.reason)) ||
+            !put(step, "admits", text_or_null(e.admits))) {
+            json_decref(step);
+            json_decref(steps);
+            return NULL;
+        }
+        if (json_array_append_new(steps, step) != 0) {
+            json_decref(steps);
+            return NULL;
+        }
+    }
+    return steps;
+}
+
+static json_t *fallbacks_json(const kn_plan *plan, size_t index)
+{
+    json_t *counts = json_object();
+    for (int reason = 0; counts && reason < KN_MISMATCH_REASONS; ++reason) {
+        const uint64_t n = plan->fallbacks[index][reason];
+        if (n && !put(counts, kn_mismatch_reason_text((kn_mismatch_reason)reason),
+                      json_integer((json_int_t)n))) {
+            json_decref(counts);
+            return NULL;
+        }
+    }
+    return counts;
+}
+
+static json_t *record_json(const kn_plan *plan, size_t index)
+{
+    const kni_record *r = &plan->records[index];
+    const kni_decision *d = plan->decisions[r->decision];
+    json_t *o = json_object();
+    bool whole = o != NULL;
+    if (!plan->of_layers)
+        whole = whole && put(o, "path", json_string(kni_plan_path(plan, r))) &&
+                put(o, "class", text_or_null(d->class_name));
+    whole = whole && put(o, "layer", json_string(d->layer)) &&
+            put(o, "device",
+                d->device == KN_DEVICE_NONE ? json_null()
+                                            : json_string(kn_device_type_name(d->device))) &&
+            put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
+            put(o, "mode", mode_or_null(plan->mode)) &&
+            put(o, "mode_used", mode_or_null(d->mode_used)) &&
+            put(o, "repository", text_or_null(d->repository)) &&
+            put(o, "revision", text_or_null(d->revision)) &&
+            put(o, "variant", text_or_null(d->variant)) &&
+            put(o, "layer_name", text_or_null(d->layer_name)) &&
+            put(o, "outcome", json_string(kn_outcome_text(d->outcome))) &&
+            put(o, "rule", rule_or_null(d->rule)) && put(o, "reason", text_or_null(d->reason)) &&
+            put(o, "admits", text_or_null(d->admits));
+    if (!plan->of_layers)
+        whole = whole && put(o, "changed", json_boolean(r->changed));
+    if (plan->fallbacks)
+        whole = whole && put(o, "fallbacks", fallbacks_json(plan, index));
+    whole = whole && put(o, "trace", trace_json(d->trace));
+    if (!whole) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+static json_t *counts_json(const kn_plan *plan)
+{
+    json_t *counts = json_object();
+    bool whole = counts != NULL;
+#define COUNT(name, value, text)                                                                   \
+    whole = whole && put(counts, text, json_integer((json_int_t)kn_plan_outcome_count(plan, name)));
+    KN_OUTCOME_LIST(COUNT)
+#undef COUNT
+    if (!whole) {
+        json_decref(counts);
+        return NULL;
+    }
+    return counts;
+}
+
+kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err)
+{
+    if (!plan || !out)
+        return kn_error_set(err, KN_ERR_INVALID, "plan: a plan and room for its text are required");
+    *out = NULL;
+    json_t *root = json_object();
+    json_t *records = json_array();
+    bool whole = root && records;
+    for (size_t i = 0; whole && i < plan->n_records; ++i)
+        whole = json_array_append_new(records, record_json(plan, i)) == 0;
+    if (!plan->of_layers)
+        whole = whole && put(root, "mode", mode_or_null(plan->mode)) &&
+                put(root, "counts", counts_json(plan)) &&
+                put(root, "digest", text_or_null(kn_plan_digest(plan)));
+    if (whole) {
+        whole = put(root, plan->of_layers ? "layers" : "modules", records);
+        records = NULL;
+    }
+    if (whole)
+        *out = kni_json_text(root);
+    json_decref(records);
+    json_decref(root);
+    return *out ? KN_OK : kni_no_memory(err);
+}

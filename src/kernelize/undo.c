@@ -1,0 +1,150 @@
+// The way back, and what is bound now.
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "kernelize/bind.h"
+#include "kernelize/native.h"
+#include "kernelize/plan.h"
+#include "kernels/kernelize.h"
+
+// Walks a model into a plan whose decisions are made per module class and state.
+typedef struct survey {
+    const kn_host *host;
+    kn_plan *plan;
+    void **modules; // in the order of the records
+    size_t modules_capacity;
+    bool undo; // only modules that were kernelized; else every extensible one
+} survey;
+
+static kn_status describe_decision(const survey *s, const kn_host_module *module,
+                                   kn_host_state state, const kni_kernel_binding *record,
+                                   kni_decision *d, kn_error *err)
+{
+    kn_host_class cls = {.struct_size = sizeof(cls)};
+    const kn_status st = s->host->describe(s->host->user, module->cls, &cls, err);
+    if (st != KN_OK)
+        return st;
+    d->cls = module->cls;
+    d->state = state;
+    d->device = module->device;
+    d->device_index = module->device_index;
+    d->binding = (void *)(uintptr_t)record;
+    const char *reason = "";
+    if (state == KN_HOST_KERNEL) {
+        d->outcome = s->undo ? KN_OUTCOME_RESTORED : KN_OUTCOME_KERNEL;
+    } else if (state == KN_HOST_OWN) {
+        d->outcome = KN_OUTCOME_FALLBACK;
+        reason = cls.refusal ? cls.refusal : "its own forward";
+    } else {
+        d->outcome = KN_OUTCOME_LEFT;
+        reason = state == KN_HOST_FOREIGN
+                     ? "a forward of its own was set on the module"
+                     : "a forward of its own was set on the module after it was kernelized";
+    }
+    bool whole = kni_set(&d->class_name, cls.name) &&
+                 kni_set(&d->layer, cls.layer ? cls.layer : "") && kni_set(&d->reason, reason);
+    if (record && !s->undo) {
+        const kn_package *package = kn_kernel_package(record->kernel);
+        whole = whole && kni_set(&d->repository, kn_package_dir(package)) &&
+                kni_set(&d->revision, kn_kernel_revision(record->kernel)) &&
+                kni_set(&d->variant, kn_package_variant(package)) &&
+                kni_set(&d->layer_name, record->layer_name);
+    }
+    return whole ? KN_OK : kni_no_memory(err);
+}
+
+static kn_status survey_visit(const kn_host_module *module, void *data, kn_error *err)
+{
+    survey *s = data;
+    void *binding = NULL;
+    const kn_host_state state = s->host->state(s->host->user, module->module, &binding);
+    if (s->undo ? state != KN_HOST_KERNEL && state != KN_HOST_FOREIGN_SINCE : !module->extensible)
+        return KN_OK;
+    uint32_t index = 0; // few decisions: a model has few classes and kernels
+    while (index < s->plan->n_decisions) {
+        const kni_decision *d = s->plan->decisions[index];
+        if (d->cls == module->cls && d->state == state && d->device == module->device &&
+            d->device_index == module->device_index && (s->undo || d->binding == binding))
+            break;
+        ++index;
+    }
+    if (index == s->plan->n_decisions) {
+        kni_decision *d = kni_plan_add_decision(s->plan);
+        if (!d)
+            return kni_no_memory(err);
+        const kn_status st = describe_decision(s, module, state, s->undo ? NULL : binding, d, err);
+        if (st != KN_OK)
+            return st;
+    }
+    void *modules = s->modules;
+    if (!kni_grow(&modules, &s->modules_capacity, s->plan->n_records + 1, sizeof(void *)))
+        return kni_no_memory(err);
+    s->modules = modules;
+    s->modules[s->plan->n_records] = module->module;
+    const size_t path = s->plan->paths.size;
+    const kn_status st = kni_plan_append_path(s->plan, s->host, module->module, err);
+    return st == KN_OK ? kni_plan_add_record(s->plan, path, index, err) : st;
+}
+
+kn_status kn_unkernelize_host(const kn_host *host, kn_plan **plan, kn_error *err)
+{
+    if (plan)
+        *plan = NULL;
+    kn_status st = kni_host_check(host, err);
+    if (st != KN_OK)
+        return st;
+    survey s = {.host = host, .plan = kni_plan_new(0), .undo = true};
+    st = s.plan ? host->walk(host->user, survey_visit, &s, err) : kni_no_memory(err);
+    for (size_t i = 0; st == KN_OK && i < s.plan->n_records; ++i) {
+        kni_record *record = &s.plan->records[i];
+        if (s.plan->decisions[record->decision]->outcome == KN_OUTCOME_RESTORED) {
+            host->commit(host->user, s.modules[i], NULL);
+            record->changed = 1;
+        }
+    }
+    kni_free(s.modules);
+    if (st == KN_OK && plan)
+        *plan = s.plan;
+    else
+        kn_plan_free(s.plan);
+    return st;
+}
+
+kn_status kn_unkernelize(kn_module *model, kn_plan **plan, kn_error *err)
+{
+    if (plan)
+        *plan = NULL;
+    if (!model)
+        return kn_error_set(err, KN_ERR_INVALID, "unkernelize: a model is required");
+    kni_native native = {.root = model};
+    const kn_host host = kni_native_host(&native);
+    return kn_unkernelize_host(&host, plan, err);
+}
+
+kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err)
+{
+    if (!model || !plan)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "report: a model and room for the plan are required");
+    *plan = NULL;
+    kni_native native = {.root = model};
+    const kn_host host = kni_native_host(&native);
+    survey s = {.host = &host, .plan = kni_plan_new(0)};
+    kn_status st = s.plan ? host.walk(host.user, survey_visit, &s, err) : kni_no_memory(err);
+    if (st == KN_OK) {
+        s.plan->fallbacks = kni_calloc(s.plan->n_records + 1, sizeof(*s.plan->fallbacks));
+        if (!s.plan->fallbacks)
+            st = kni_no_memory(err);
+    }
+    for (size_t i = 0; st == KN_OK && i < s.plan->n_records; ++i)
+        for (int reason = 0; reason < KN_MISMATCH_REASONS; ++reason)
+            s.plan->fallbacks[i][reason] =
+                kn_module_fallback_count(s.modules[i], (kn_mismatch_reason)reason);
+    kni_free(s.modules);
+    if (st == KN_OK)
+        *plan = s.plan;
+    else
+        kn_plan_free(s.plan);
+    return st;
+}
