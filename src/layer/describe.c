@@ -131,8 +131,9 @@ static void put_accepted_dtypes(kni_buf *out, const kni_guard *g, const kni_para
         const DLTensor *t = g->tensors[p->refs[i]];
         if (!t)
             continue;
-        kni_buf_printf(out, "%s %s ", i ? " and" : "", g->layer->params[p->refs[i]].name);
+        kni_buf_printf(out, "%s %s (", i ? " and" : "", g->layer->params[p->refs[i]].name);
         put_dtype(out, t->dtype);
+        kni_buf_puts(out, ")");
     }
 }
 
@@ -156,19 +157,18 @@ static void put_accepted_extent(kni_buf *out, const kni_guard *g, const kni_dim 
     if (!dim->mul)
         return;
     int64_t extent;
+    // A dimension that was refused while it bound its symbol says of itself what it wants.
     const bool bound = g->bound >> dim->symbol & 1;
-    // The dimension that was refused while it bound its symbol may have left it behind: then it says of itself what it wants.
     if (bound && !__builtin_mul_overflow(g->symbols[dim->symbol], (int64_t)dim->mul, &extent) &&
         !__builtin_add_overflow(extent, (int64_t)dim->add, &extent) && extent >= 0 &&
         extent != came)
         kni_buf_printf(out, ": %" PRId64, extent);
-    else if (dim->add > 0)
-        kni_buf_printf(out, ": %d or more%s", (int)dim->add, dim->mul > 1 ? ", in steps" : "");
-    else if (dim->mul > 1 && dim->add == 0)
+    else if (dim->mul == 1 && dim->add > 0)
+        kni_buf_printf(out, ": %d or more", (int)dim->add);
+    else if (dim->mul != 1 && dim->add == 0)
         kni_buf_printf(out, ": a multiple of %d", (int)dim->mul);
-    if (dim->mul > 1 && dim->add != 0 && !bound)
-        kni_buf_printf(out, "%s%d more than a multiple of %d", dim->add > 0 ? " of: " : ": ",
-                       (int)dim->add, (int)dim->mul);
+    else if (dim->mul != 1)
+        kni_buf_printf(out, " with %s 0 or more", g->layer->symbols[dim->symbol]);
 }
 
 static void put_shape_sentence(kni_buf *out, const kni_guard *g, const kni_param *p,

@@ -1,15 +1,5 @@
 // Texts of layers: what is taken and how it reads, what is refused and where.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "kernels/layer.h"
-#include "layer/layer.h"
+#include "layer/values.h"
 
 #define SILU "(x: f32|f16|bf16 rows[..., 2*d]) -> (y: x.dtype [..., d])"
 
@@ -173,17 +163,6 @@ static const struct {
      "backward, column 9: the result 'dx' is not among the arguments"},
 };
 
-static kn_layer *parse(const kn_layer_spec *spec)
-{
-    kn_error err = KN_ERROR_INIT;
-    kn_layer *layer = NULL;
-    if (kn_layer_parse(spec, &layer, &err) != KN_OK)
-        print_error("%s\n", kn_error_text(&err));
-    assert_non_null(layer);
-    kn_error_dispose(&err);
-    return layer;
-}
-
 static void test_errors(void **state)
 {
     (void)state;
@@ -338,7 +317,7 @@ static kn_param get(const kn_layer *layer, kn_param_list list, size_t index)
 static void test_params(void **state)
 {
     (void)state;
-    kn_layer *layer = parse(KN_LAYER_SPEC(
+    kn_layer *layer = parse_layer(KN_LAYER_SPEC(
             .name = "Norm",
             .members = "weight?: f32 [h], eps: float = 1,\n\tflag: bool == true = true",
             .signature =
@@ -400,7 +379,7 @@ static void test_params(void **state)
 static void test_an_interface_has_no_call(void **state)
 {
     (void)state;
-    kn_layer *layer = parse(KN_LAYER_SPEC(.signature = "() -> (y: f32 [3])"));
+    kn_layer *layer = parse_layer(KN_LAYER_SPEC(.signature = "() -> (y: f32 [3])"));
     assert_null(kn_layer_function(layer, false));
     assert_null(kn_layer_function(layer, true));
     assert_string_equal(kn_layer_name(layer), "");
