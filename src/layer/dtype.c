@@ -21,9 +21,8 @@ static const dtype_info infos[KNI_DTYPES] = {
 #undef INFO
 };
 
-const uint8_t kni_dtype_table[32][4] = {
-#define ENTRY(name, code, bits, class)                                                             \
-    [code][bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : 3] = KNI_DTYPE_##name,
+const uint8_t kni_dtype_table[32][16] = {
+#define ENTRY(name, code, bits, class) [code][bits / 8] = KNI_DTYPE_##name,
     KNI_DTYPE_LIST(ENTRY)
 #undef ENTRY
 };

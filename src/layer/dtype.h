@@ -3,6 +3,7 @@
 #define KNI_LAYER_DTYPE_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "kernels/layer.h"
 
@@ -42,18 +43,16 @@ typedef enum kni_dtype {
 
 #define KNI_DTYPE_ANY ((1u << KNI_DTYPES) - 2) // the set of all
 
-// By code and by 1, 2, 4 or 8 bytes; KNI_DTYPE_NONE elsewhere.
-extern const uint8_t kni_dtype_table[32][4];
+// By code and by bits / 8; KNI_DTYPE_NONE elsewhere.
+extern const uint8_t kni_dtype_table[32][16];
 
 static inline kni_dtype kni_dtype_of(DLDataType dtype)
 {
-    // 8, 16, 32, 64 bits to 0 … 3; anything else to 4 and above.
-    static const uint8_t log2_bytes[9] = {4, 0, 1, 4, 2, 4, 4, 4, 3};
-    const unsigned bytes = dtype.bits / 8u;
-    if (dtype.code >= 32 || dtype.lanes != 1 || dtype.bits % 8u || bytes > 8 ||
-        log2_bytes[bytes] > 3)
+    // One load and one comparison: a code below 32, whole bytes below 16, one lane.
+    const uint32_t key = dtype.code | (uint32_t)dtype.bits << 8 | (uint32_t)dtype.lanes << 16;
+    if ((key & 0xffff87e0u) != 0x00010000u)
         return KNI_DTYPE_NONE;
-    return (kni_dtype)kni_dtype_table[dtype.code][log2_bytes[bytes]];
+    return (kni_dtype)kni_dtype_table[key & 31][key >> 11 & 15];
 }
 
 DLDataType kni_dtype_dl(kni_dtype dtype);
@@ -61,7 +60,10 @@ const char *kni_dtype_name(kni_dtype dtype);
 
 static inline bool kni_dtype_equal(DLDataType a, DLDataType b)
 {
-    return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
+    uint32_t x, y; // one comparison instead of three
+    memcpy(&x, &a, sizeof(x));
+    memcpy(&y, &b, sizeof(y));
+    return x == y;
 }
 
 // torch's result type of a sequence of tensors: those with dimensions outrank those without.

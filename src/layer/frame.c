@@ -5,14 +5,14 @@
 #include "layer/program.h"
 
 // A copy of the header that has strides: kernels never see NULL ones.
-static TVMFFIAny with_strides(kni_call_frame *frame, const DLTensor *t)
+static DLTensor *with_strides(kni_call_frame *frame, const DLTensor *t)
 {
     DLTensor *copy = &frame->tensors[frame->n_tensors];
     *copy = *t;
     copy->strides = frame->strides[frame->n_tensors];
     kni_dense_strides(t->ndim, t->shape, copy->strides);
     ++frame->n_tensors;
-    return (TVMFFIAny){.type_index = kTVMFFIDLTensorPtr, .v_ptr = copy};
+    return copy;
 }
 
 // False when the call names a result that was not given.
@@ -20,22 +20,27 @@ static inline bool fill_frame(const kni_guard *g, const kni_call *call, kni_call
 {
     frame->n_args = call->n_args;
     frame->n_tensors = 0;
-    for (int32_t i = 0; i < call->n_args; ++i) {
-        const kni_arg *arg = &call->args[i];
-        const kn_value *v = arg->rule == KNI_ARG_LITERAL ? &arg->literal : g->values[arg->slot];
-        TVMFFIAny *out = &frame->args[i];
-        out->type_index = v->type;
+    const kni_arg *arg = call->args;
+    TVMFFIAny *out = frame->args;
+    for (const kni_arg *end = arg + call->n_args; arg < end; ++arg, ++out) {
         out->zero_padding = 0;
-        out->v_int64 = v->as.integer;
         if (arg->rule == KNI_ARG_TENSOR) {
-            if (v->type == KN_VALUE_NONE) {
+            const DLTensor *t = g->tensors[arg->slot];
+            out->type_index = kTVMFFIDLTensorPtr;
+            out->v_ptr = (void *)(uintptr_t)t;
+            if (!t) {
+                out->type_index = kTVMFFINone;
                 if (!g->layer->params[arg->slot].optional)
                     return false;
-                out->v_int64 = 0;
-            } else if (!v->as.tensor->strides) {
-                *out = with_strides(frame, v->as.tensor);
+            } else if (!t->strides) {
+                out->v_ptr = with_strides(frame, t);
             }
-        } else if (arg->rule == KNI_ARG_FLOAT && v->type == KN_VALUE_INT) {
+            continue;
+        }
+        const kn_value *v = arg->rule == KNI_ARG_LITERAL ? &arg->literal : g->values[arg->slot];
+        out->type_index = v->type;
+        out->v_int64 = v->as.integer;
+        if (arg->rule == KNI_ARG_FLOAT && v->type == KN_VALUE_INT) {
             out->type_index = kTVMFFIFloat;
             out->v_float64 = (double)v->as.integer;
         }

@@ -4,6 +4,8 @@
 #include "layer/program.h"
 
 #define COLD __attribute__((noinline, cold))
+#define HOT                                                                                        \
+    static inline __attribute__((always_inline)) // a call of its own costs a tenth of the whole
 
 static const kn_value none = {KN_VALUE_NONE, 0, {0}};
 
@@ -36,28 +38,31 @@ COLD static kn_mismatch_reason refuse_count(kni_guard *g, kn_param_list list, in
 // ---- extents ------------------------------------------------------------------------------------------------------
 
 // Does the extent satisfy the form? Binds its symbol when that is free. On failure *wanted is the one extent that would, or -1.
-static inline bool fit_dim(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wanted)
+HOT bool fit_form(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wanted)
 {
+    if (dim->mul && !(g->bound >> dim->symbol & 1)) {
+        int64_t multiple, value;
+        *wanted = -1;
+        if (__builtin_sub_overflow(extent, (int64_t)dim->add, &multiple) || multiple < 0)
+            return false;
+        if (dim->shift >= 0) { // a division takes longer than all the rest
+            if (multiple & (dim->mul - 1))
+                return false;
+            value = multiple >> dim->shift;
+        } else {
+            if (multiple % dim->mul)
+                return false;
+            value = multiple / dim->mul;
+        }
+        g->symbols[dim->symbol] = value;
+        g->bound |= 1u << dim->symbol;
+        return true;
+    }
     int64_t expected = dim->add;
     if (dim->mul) {
-        if (!(g->bound >> dim->symbol & 1)) {
-            int64_t multiple;
-            *wanted = -1;
-            if (__builtin_sub_overflow(extent, (int64_t)dim->add, &multiple))
-                return false;
-            if (dim->mul == 1) {
-                g->symbols[dim->symbol] = multiple;
-            } else {
-                if (multiple % dim->mul)
-                    return false;
-                g->symbols[dim->symbol] = multiple / dim->mul;
-            }
-            g->bound |= 1u << dim->symbol;
-            return multiple >= 0;
-        }
         int64_t product;
         if (__builtin_mul_overflow(g->symbols[dim->symbol], (int64_t)dim->mul, &product) ||
-            __builtin_add_overflow(product, (int64_t)dim->add, &expected)) {
+            __builtin_add_overflow(product, expected, &expected)) {
             *wanted = -1;
             return false;
         }
@@ -66,70 +71,25 @@ static inline bool fit_dim(kni_guard *g, const kni_dim *dim, int64_t extent, int
     return extent == expected;
 }
 
-static bool fit_alternatives(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wanted)
+COLD static bool fit_alternatives(kni_guard *g, const kni_dim *dim, int64_t extent)
 {
-    int64_t other;
-    bool fits = fit_dim(g, dim, extent, wanted);
+    int64_t wanted;
+    bool fits = fit_form(g, dim, extent, &wanted);
     for (uint32_t i = 0; !fits && i < dim->n_more; ++i)
-        fits = fit_dim(g, &g->layer->more[dim->more + i], extent, &other);
-    *wanted = -1;
+        fits = fit_form(g, &g->layer->more[dim->more + i], extent, &wanted);
     return fits;
 }
 
-static inline kn_mismatch_reason check_dims(kni_guard *g, const kni_param *p, uint32_t slot,
-                                            const DLTensor *t)
+HOT bool fit_dim(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wanted)
 {
-    const int64_t *shape = t->shape;
-    int32_t n_batch = 0, batch_at = p->n_dims;
-    if (p->batch_at >= 0) {
-        n_batch = t->ndim - p->n_dims;
-        batch_at = p->batch_at;
-        if (n_batch < 0)
-            return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims);
-        if (g->n_batch < 0) {
-            g->n_batch = n_batch;
-            g->batch = shape + batch_at;
-        } else {
-            if (n_batch != g->n_batch)
-                return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims + g->n_batch);
-            for (int32_t i = 0; i < n_batch; ++i) {
-                if (shape[batch_at + i] != g->batch[i])
-                    return kni_refuse(g, slot, KN_MISMATCH_SHAPE, batch_at + i, shape[batch_at + i],
-                                      g->batch[i]);
-            }
-        }
-    } else if (t->ndim != p->n_dims) {
-        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims);
-    }
-    for (int32_t i = 0; i < p->n_dims; ++i) {
-        const int32_t at = i < batch_at ? i : i + n_batch;
-        int64_t wanted;
-        const bool fits = __builtin_expect(p->dims[i].n_more != 0, 0)
-                              ? fit_alternatives(g, &p->dims[i], shape[at], &wanted)
-                              : fit_dim(g, &p->dims[i], shape[at], &wanted);
-        if (!fits)
-            return kni_refuse(g, slot, KN_MISMATCH_SHAPE, at, shape[at], wanted);
-    }
-    return KN_FITS;
-}
-
-static kn_mismatch_reason check_like_shape(kni_guard *g, const kni_param *p, uint32_t slot,
-                                           const DLTensor *t)
-{
-    const DLTensor *like = g->tensors[p->like_slot];
-    if (t->ndim != like->ndim)
-        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, like->ndim);
-    for (int32_t i = 0; i < t->ndim; ++i) {
-        if (t->shape[i] != like->shape[i])
-            return kni_refuse(g, slot, KN_MISMATCH_SHAPE, i, t->shape[i], like->shape[i]);
-    }
-    return KN_FITS;
+    return dim->n_more ? fit_alternatives(g, dim, extent) : fit_form(g, dim, extent, wanted);
 }
 
 // ---- layout -------------------------------------------------------------------------------------------------------
 
 // Slots that the result may be, and is.
-static uint64_t find_aliases(const kni_guard *g, const kni_param *p, const DLTensor *t, bool dense)
+COLD static uint64_t find_aliases(const kni_guard *g, const kni_param *p, const DLTensor *t,
+                                  bool dense)
 {
     uint64_t found = 0;
     for (uint64_t left = p->may_alias; left; left &= left - 1) {
@@ -149,19 +109,45 @@ COLD static bool has_zero_extent(const DLTensor *t)
     return false;
 }
 
-static kn_mismatch_reason check_device(kni_guard *g, uint32_t slot, const DLTensor *t)
+// A negative extent anywhere is worse than one that does not fit.
+COLD static kn_mismatch_reason refuse_extent(kni_guard *g, uint32_t slot, const DLTensor *t,
+                                             int32_t dim, int64_t wanted)
 {
-    if (g->has_device || (g->device.device_type && g->device.device_type != t->device.device_type))
-        return kni_refuse(g, slot, KN_MISMATCH_DEVICE, -1, (int64_t)t->device.device_type,
-                          (int64_t)g->device.device_type);
-    g->device = t->device;
-    g->has_device = true;
-    return KN_FITS;
+    for (int32_t i = 0; i < t->ndim; ++i) {
+        if (t->shape[i] < 0)
+            return kni_refuse(g, slot, KN_MISMATCH_SHAPE, i, t->shape[i], -1);
+    }
+    return kni_refuse(g, slot, KN_MISMATCH_SHAPE, dim, t->shape[dim], wanted);
+}
+
+COLD static kn_mismatch_reason refuse_device(kni_guard *g, uint32_t slot, const DLTensor *t)
+{
+    return kni_refuse(g, slot, KN_MISMATCH_DEVICE, -1, (int64_t)t->device.device_type,
+                      (int64_t)g->device.device_type);
+}
+
+HOT void set_range(kni_guard *g, uint32_t slot, uintptr_t begin, uintptr_t end)
+{
+    g->begin[slot] = begin;
+    g->end[slot] = end;
+}
+
+// Equal dtypes promote to themselves, which is the common case; others cost a look at torch's rules.
+HOT bool fit_promotion(const kni_guard *g, const kni_param *p, DLDataType dtype)
+{
+    for (uint32_t i = 0; i < p->n_refs; ++i) {
+        const DLTensor *t = g->tensors[p->refs[i]];
+        if (t && !kni_dtype_equal(t->dtype, dtype)) {
+            const kni_dtype wanted = kni_rule_dtype(g, p);
+            return wanted != KNI_DTYPE_NONE && kni_dtype_of(dtype) == wanted;
+        }
+    }
+    return true;
 }
 
 // A layout other than plainly contiguous: the rules, and the bytes between which the elements lie.
-static kn_mismatch_reason check_layout(kni_guard *g, const kni_param *p, uint32_t slot,
-                                       const DLTensor *t, bool dense, int64_t size)
+COLD static kn_mismatch_reason check_layout(kni_guard *g, const kni_param *p, uint32_t slot,
+                                            const DLTensor *t, bool dense, int64_t size)
 {
     int32_t dim = -1;
     if (find_aliases(g, p, t, dense))
@@ -180,85 +166,171 @@ static kn_mismatch_reason check_layout(kni_guard *g, const kni_param *p, uint32_
         __builtin_mul_overflow(last, size, &last) || __builtin_add_overflow(last, size, &last) ||
         __builtin_add_overflow(begin, first, &begin) || __builtin_add_overflow(end, last, &end))
         return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
-    g->begin[slot] = begin;
-    g->end[slot] = end;
+    set_range(g, slot, begin, end);
     return KN_FITS;
 }
 
-// ---- one parameter ------------------------------------------------------------------------------------------------
+// ---- one tensor ------------------------------------------------------------------------------------------------
 
-static inline kn_mismatch_reason check_tensor(kni_guard *g, const kni_param *p, uint32_t slot,
-                                              const DLTensor *t)
+HOT bool fit_dtype(const kni_guard *g, const kni_param *p, const DLTensor *t)
 {
-    const int64_t *shape = t->shape, *strides = t->strides;
-    const uint64_t bit = UINT64_C(1) << slot;
-    kn_mismatch_reason reason;
-    g->tensors[slot] = t;
+    if (p->dtype_rule == KNI_DTYPE_SET)
+        return p->dtypes >> kni_dtype_of(t->dtype) & 1;
+    if (p->dtype_rule == KNI_DTYPE_OF)
+        return kni_dtype_equal(t->dtype, g->tensors[p->refs[0]]->dtype);
+    return fit_promotion(g, p, t->dtype);
+}
 
-    if (p->like) {
-        if (!kni_dtype_equal(t->dtype, g->tensors[p->like_slot]->dtype))
-            return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
-    } else if (p->dtype_rule == KNI_DTYPE_SET) {
-        if (!(p->dtypes >> kni_dtype_of(t->dtype) & 1))
-            return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
-    } else if (p->dtype_rule == KNI_DTYPE_OF) {
-        if (!kni_dtype_equal(t->dtype, g->tensors[p->refs[0]]->dtype))
-            return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
-    } else {
-        const kni_dtype wanted = kni_rule_dtype(g, p);
-        if (wanted == KNI_DTYPE_NONE || kni_dtype_of(t->dtype) != wanted)
-            return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
-    }
-    if (!g->has_device || t->device.device_type != g->device.device_type ||
-        t->device.device_id != g->device.device_id) {
-        reason = check_device(g, slot, t);
-        if (reason != KN_FITS)
-            return reason;
-    }
-    if (t->ndim < 0 || t->ndim > KN_LAYER_RANK_MAX)
-        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, -1);
-    if (t->ndim > 0 && !shape)
-        return kni_refuse(g, slot, KN_MISMATCH_SHAPE, -1, -1, -1);
+// One walk over the extents, innermost first, for shape, size and strides together.
+typedef struct walk {
+    const int64_t *shape;
+    const int64_t *strides; // may be NULL
+    int64_t n;              // elements of the dimensions walked
+    int64_t signs;          // negative when an extent was
+    bool dense;
+    bool overflow; // of n
+} walk;
 
-    int64_t n = 1;
-    bool dense = true, overflow = false;
-    for (int32_t i = t->ndim - 1; i >= 0; --i) {
-        if (shape[i] < 0)
-            return kni_refuse(g, slot, KN_MISMATCH_SHAPE, i, shape[i], -1);
-        if (strides && strides[i] != n && shape[i] != 1)
-            dense = false;
-        overflow |= __builtin_mul_overflow(n, shape[i], &n);
-    }
-    reason = p->like ? check_like_shape(g, p, slot, t) : check_dims(g, p, slot, t);
-    if (reason != KN_FITS)
-        return reason;
+// Walks over one dimension; returns its extent.
+HOT int64_t step(walk *w, int32_t i)
+{
+    const int64_t extent = w->shape[i];
+    if (w->strides && w->strides[i] != w->n && extent != 1)
+        w->dense = false;
+    w->signs |= extent;
+    if (__builtin_mul_overflow(w->n, extent, &w->n))
+        w->overflow = true;
+    return extent;
+}
 
-    const int64_t size = t->dtype.bits / 8; // every dtype of the language is whole bytes, one lane
-    uintptr_t end = (uintptr_t)t->data;
-    if (overflow && has_zero_extent(t))
-        n = 0, overflow = false;
-    if (n == 0 && !overflow) { // reaches no memory, whatever its strides and data say
-        g->dense |= bit;
-        g->begin[slot] = UINTPTR_MAX;
-        g->end[slot] = 0;
+// After the walk: the bytes, and layouts other than plainly contiguous.
+HOT kn_mismatch_reason check_memory(kni_guard *g, const kni_param *p, uint32_t slot,
+                                    const DLTensor *t, const walk *w)
+{
+    int64_t n = w->n;
+    if (w->signs < 0)
+        return refuse_extent(g, slot, t, 0, -1);
+    if (n == 0 || w->overflow) {
+        if (w->overflow && !has_zero_extent(t))
+            return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
+        g->dense |= UINT64_C(1) << slot; // reaches no memory, whatever its strides and data say
+        set_range(g, slot, UINTPTR_MAX, 0);
         return KN_FITS;
     }
-    if (overflow || __builtin_mul_overflow(n, size, &n) ||
-        __builtin_add_overflow(end, t->byte_offset, &end))
-        return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
+    const int64_t size = t->dtype.bits / 8; // every dtype of the language is whole bytes, one lane
+    uintptr_t begin = (uintptr_t)t->data, end;
     if (!t->data)
         return kni_refuse(g, slot, KN_MISMATCH_DATA, -1, -1, -1);
-    g->begin[slot] = end;
-    if (__builtin_add_overflow(end, n, &end))
+    if (__builtin_mul_overflow(n, size, &n) ||
+        __builtin_add_overflow(begin, t->byte_offset, &begin) ||
+        __builtin_add_overflow(begin, (uintptr_t)n, &end))
         return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
-    g->end[slot] = end;
-    if (dense) {
-        g->dense |= bit;
-        if (p->layout != KNI_LIKE || g->dense >> p->like_slot & 1)
-            return KN_FITS;
-    }
-    return check_layout(g, p, slot, t, dense, size);
+    set_range(g, slot, begin, end);
+    if (!w->dense)
+        return check_layout(g, p, slot, t, false, size);
+    g->dense |= UINT64_C(1) << slot;
+    if (p->layout == KNI_LIKE && !(g->dense >> p->like_slot & 1))
+        return check_layout(g, p, slot, t, true, size);
+    return KN_FITS;
 }
+
+// "like x"
+HOT kn_mismatch_reason check_like(kni_guard *g, const kni_param *p, uint32_t slot,
+                                  const DLTensor *t, walk *w)
+{
+    const DLTensor *like = g->tensors[p->like_slot];
+    if (t->ndim != like->ndim)
+        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, like->ndim);
+    for (int32_t i = t->ndim - 1; i >= 0; --i) {
+        if (step(w, i) != like->shape[i])
+            return refuse_extent(g, slot, t, i, like->shape[i]);
+    }
+    return check_memory(g, p, slot, t, w);
+}
+
+// The dimensions of "..." from `at` on: the first tensor that has them says what they are.
+HOT kn_mismatch_reason check_batch(kni_guard *g, const kni_param *p, uint32_t slot,
+                                   const DLTensor *t, walk *w, int32_t at, int32_t n_batch)
+{
+    if (g->n_batch < 0) {
+        g->n_batch = n_batch;
+        g->batch = t->shape + at;
+    } else if (n_batch != g->n_batch) {
+        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims + g->n_batch);
+    }
+    const int64_t *batch = g->batch;
+    for (int32_t i = n_batch - 1; i >= 0; --i) {
+        if (step(w, at + i) != batch[i])
+            return refuse_extent(g, slot, t, at + i, batch[i]);
+    }
+    return KN_FITS;
+}
+
+// "[..., d]": what most tensors are.
+HOT kn_mismatch_reason check_rows(kni_guard *g, const kni_param *p, uint32_t slot,
+                                  const DLTensor *t, walk *w)
+{
+    const int32_t n_batch = t->ndim - 1;
+    int64_t wanted;
+    if (n_batch < 0)
+        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, 1);
+    if (!fit_form(g, &p->dims[0], step(w, n_batch), &wanted))
+        return refuse_extent(g, slot, t, n_batch, wanted);
+    const kn_mismatch_reason reason = check_batch(g, p, slot, t, w, 0, n_batch);
+    return reason != KN_FITS ? reason : check_memory(g, p, slot, t, w);
+}
+
+// Any dimensions.
+static kn_mismatch_reason check_dims(kni_guard *g, const kni_param *p, uint32_t slot,
+                                     const DLTensor *t, walk *w)
+{
+    const int32_t n_batch = t->ndim - p->n_dims;
+    const int32_t batch_at = p->batch_at < 0 ? 0 : p->batch_at;
+    int64_t wanted = -1;
+    if (n_batch < 0 || (n_batch != 0 && p->batch_at < 0))
+        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims);
+    for (int32_t i = p->n_dims - 1; i >= batch_at; --i) {
+        if (!fit_dim(g, &p->dims[i], step(w, i + n_batch), &wanted))
+            return refuse_extent(g, slot, t, i + n_batch, wanted);
+    }
+    if (p->batch_at >= 0) {
+        const kn_mismatch_reason reason = check_batch(g, p, slot, t, w, batch_at, n_batch);
+        if (reason != KN_FITS)
+            return reason;
+        for (int32_t i = batch_at - 1; i >= 0; --i) {
+            if (!fit_dim(g, &p->dims[i], step(w, i), &wanted))
+                return refuse_extent(g, slot, t, i, wanted);
+        }
+    }
+    return check_memory(g, p, slot, t, w);
+}
+
+HOT kn_mismatch_reason check_tensor(kni_guard *g, const kni_param *p, uint32_t slot,
+                                    const DLTensor *t)
+{
+    g->tensors[slot] = t;
+    if (p->like ? !kni_dtype_equal(t->dtype, g->tensors[p->like_slot]->dtype) : !fit_dtype(g, p, t))
+        return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
+    if (!g->has_device) {
+        if (g->device.device_type && g->device.device_type != t->device.device_type)
+            return refuse_device(g, slot, t);
+        g->device = t->device;
+        g->has_device = true;
+    } else if (t->device.device_type != g->device.device_type ||
+               t->device.device_id != g->device.device_id) {
+        return refuse_device(g, slot, t);
+    }
+    if ((uint32_t)t->ndim > KN_LAYER_RANK_MAX)
+        return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, -1);
+    if (!t->shape && t->ndim > 0)
+        return kni_refuse(g, slot, KN_MISMATCH_SHAPE, -1, -1, -1);
+    walk w = {.shape = t->shape, .strides = t->strides, .n = 1, .dense = true};
+    return p->like   ? check_like(g, p, slot, t, &w)
+           : p->rows ? check_rows(g, p, slot, t, &w)
+                     : check_dims(g, p, slot, t, &w);
+}
+
+// ---- other values -------------------------------------------------------------------------------------------------
 
 static kn_mismatch_reason check_scalar(kni_guard *g, const kni_param *p, uint32_t slot,
                                        const kn_value *v)
@@ -288,23 +360,16 @@ static void mark_absent(kni_guard *g, uint32_t slot)
 {
     g->values[slot] = &none;
     g->tensors[slot] = NULL;
-    g->begin[slot] = UINTPTR_MAX;
-    g->end[slot] = 0;
+    set_range(g, slot, UINTPTR_MAX, 0);
 }
 
-static inline kn_mismatch_reason check_value(kni_guard *g, uint32_t slot, const kn_value *v)
+// What is no tensor where one is expected, and what is expected to be none.
+static kn_mismatch_reason check_other(kni_guard *g, const kni_param *p, uint32_t slot,
+                                      const kn_value *v)
 {
-    const kni_param *p = &g->layer->params[slot];
-    g->values[slot] = v;
-    if (p->kind == KN_PARAM_TENSOR && v->type == KN_VALUE_TENSOR && v->as.tensor) {
-        // What is not there has no gradient.
-        if (p->list == KN_PARAM_GRAD_OUTPUT && !g->tensors[p->grad_slot]) {
-            mark_absent(g, slot);
-            return kni_refuse(g, slot, KN_MISMATCH_KIND, -1, v->type, KN_VALUE_NONE);
-        }
-        return check_tensor(g, p, slot, v->as.tensor);
-    }
     mark_absent(g, slot);
+    if (v->type == KN_VALUE_NONE && p->list == KN_PARAM_MEMBER && p->has_default)
+        v = &p->default_value;
     if (v->type == KN_VALUE_NONE) {
         if (p->optional)
             return KN_FITS;
@@ -318,10 +383,24 @@ static inline kn_mismatch_reason check_value(kni_guard *g, uint32_t slot, const 
     return check_scalar(g, p, slot, v);
 }
 
+// Values for the slots from `slot` on.
+static kn_mismatch_reason check_values(kni_guard *g, uint32_t slot, const kn_value *v, int32_t n)
+{
+    const kni_param *p = &g->layer->params[slot];
+    for (const kn_value *end = v + n; v < end; ++v, ++p, ++slot) {
+        const kn_mismatch_reason reason =
+            p->kind == KN_PARAM_TENSOR && v->type == KN_VALUE_TENSOR && v->as.tensor
+                ? check_tensor(g, p, slot, v->as.tensor)
+                : check_other(g, p, slot, v);
+        if (reason != KN_FITS)
+            return reason;
+    }
+    return KN_FITS;
+}
+
 // ---- lists --------------------------------------------------------------------------------------------------------
 
-static inline void start(kni_guard *g, const kn_layer *layer, int32_t dl_device_type,
-                         kn_mismatch *mismatch)
+HOT void start(kni_guard *g, const kn_layer *layer, int32_t dl_device_type, kn_mismatch *mismatch)
 {
     g->layer = layer;
     g->mismatch = mismatch;
@@ -332,58 +411,68 @@ static inline void start(kni_guard *g, const kn_layer *layer, int32_t dl_device_
     g->has_device = false;
 }
 
-static inline kn_mismatch_reason check_inputs(kni_guard *g, const kn_call_args *args)
+// Trailing inputs that were left out.
+COLD static kn_mismatch_reason add_defaults(kni_guard *g, int32_t n_inputs)
+{
+    for (int32_t i = n_inputs; i < g->layer->count[KN_PARAM_INPUT]; ++i) {
+        const kni_param *p = &g->layer->params[i]; // inputs come first
+        if (!p->has_default && !p->optional)
+            return refuse_count(g, KN_PARAM_INPUT, n_inputs, g->layer->count[KN_PARAM_INPUT]);
+        mark_absent(g, (uint32_t)i);
+        if (p->has_default)
+            g->values[i] = &p->default_value;
+    }
+    return KN_FITS;
+}
+
+COLD static kn_mismatch_reason add_members(kni_guard *g, int32_t n_members)
+{
+    const uint32_t first = g->layer->first[KN_PARAM_MEMBER];
+    for (int32_t i = n_members; i < g->layer->count[KN_PARAM_MEMBER]; ++i) {
+        const kn_mismatch_reason reason = check_values(g, first + (uint32_t)i, &none, 1);
+        if (reason != KN_FITS)
+            return reason;
+    }
+    return KN_FITS;
+}
+
+HOT kn_mismatch_reason check_inputs(kni_guard *g, const kn_call_args *args)
 {
     const kn_layer *layer = g->layer;
     const int32_t n_inputs = args->inputs ? args->n_inputs : 0;
     const int32_t n_members = args->members ? args->n_members : 0;
-    if (n_inputs < 0 || n_inputs > layer->count[KN_PARAM_INPUT])
+    kn_mismatch_reason reason;
+    if ((uint32_t)n_inputs > layer->count[KN_PARAM_INPUT])
         return refuse_count(g, KN_PARAM_INPUT, args->n_inputs, layer->count[KN_PARAM_INPUT]);
-    if (n_members < 0 || n_members > layer->count[KN_PARAM_MEMBER])
+    if ((uint32_t)n_members > layer->count[KN_PARAM_MEMBER])
         return refuse_count(g, KN_PARAM_MEMBER, args->n_members, layer->count[KN_PARAM_MEMBER]);
-    for (int32_t i = 0; i < layer->count[KN_PARAM_INPUT]; ++i) {
-        const uint32_t slot = (uint32_t)i; // inputs come first
-        const kni_param *p = &layer->params[slot];
-        if (i >= n_inputs && !p->has_default && !p->optional)
-            return refuse_count(g, KN_PARAM_INPUT, n_inputs, layer->count[KN_PARAM_INPUT]);
-        const kn_value *v = i < n_inputs     ? &args->inputs[i]
-                            : p->has_default ? &p->default_value
-                                             : &none;
-        const kn_mismatch_reason reason = check_value(g, slot, v);
+    if (n_inputs <
+        layer->count[KN_PARAM_INPUT]) { // asked first: a missing argument explains the others
+        reason = add_defaults(g, n_inputs);
         if (reason != KN_FITS)
             return reason;
     }
-    for (int32_t i = 0; i < layer->count[KN_PARAM_MEMBER]; ++i) {
-        const uint32_t slot = (uint32_t)(layer->first[KN_PARAM_MEMBER] + i);
-        const kni_param *p = &layer->params[slot];
-        const kn_value *v = i < n_members ? &args->members[i] : &none;
-        if (v->type == KN_VALUE_NONE && p->has_default)
-            v = &p->default_value;
-        const kn_mismatch_reason reason = check_value(g, slot, v);
-        if (reason != KN_FITS)
-            return reason;
-    }
-    return KN_FITS;
+    reason = check_values(g, 0, args->inputs, n_inputs);
+    if (reason != KN_FITS || layer->count[KN_PARAM_MEMBER] == 0)
+        return reason;
+    reason = check_values(g, layer->first[KN_PARAM_MEMBER], args->members, n_members);
+    if (reason == KN_FITS && n_members < layer->count[KN_PARAM_MEMBER])
+        reason = add_members(g, n_members);
+    return reason;
 }
 
 // A list that is given whole.
-static inline kn_mismatch_reason check_list(kni_guard *g, kn_param_list list,
-                                            const kn_value *values, int32_t n_values)
+HOT kn_mismatch_reason check_list(kni_guard *g, kn_param_list list, const kn_value *values,
+                                  int32_t n_values)
 {
     const int32_t count = g->layer->count[list];
     if (n_values != count || (count && !values))
         return refuse_count(g, list, n_values, count);
-    for (int32_t i = 0; i < count; ++i) {
-        const kn_mismatch_reason reason =
-            check_value(g, (uint32_t)(g->layer->first[list] + i), &values[i]);
-        if (reason != KN_FITS)
-            return reason;
-    }
-    return KN_FITS;
+    return check_values(g, g->layer->first[list], values, n_values);
 }
 
 // Results reach no byte of an argument or of another result, except where they may be one of them and are.
-static inline kn_mismatch_reason check_overlap(kni_guard *g, kn_param_list list)
+HOT kn_mismatch_reason check_overlap(kni_guard *g, kn_param_list list)
 {
     const uint32_t first = g->layer->first[list], n = first + g->layer->count[list];
     for (uint32_t slot = first; slot < n; ++slot) {
@@ -400,8 +489,8 @@ static inline kn_mismatch_reason check_overlap(kni_guard *g, kn_param_list list)
     return KN_FITS;
 }
 
-static inline kn_mismatch_reason guard_forward(kni_guard *g, const kn_layer *layer,
-                                               const kn_call_args *args, kn_mismatch *mismatch)
+HOT kn_mismatch_reason guard_forward(kni_guard *g, const kn_layer *layer, const kn_call_args *args,
+                                     kn_mismatch *mismatch)
 {
     start(g, layer, args->dl_device_type, mismatch);
     kn_mismatch_reason reason = check_inputs(g, args);
@@ -435,6 +524,14 @@ kn_mismatch_reason kni_guard_backward(kni_guard *g, const kn_layer *layer,
     reason = check_list(g, KN_PARAM_GRAD_INPUT, args->grads_in, args->n_grads_in);
     if (reason != KN_FITS || (!args->grads_out && args->n_grads_out == 0))
         return reason;
+    for (int32_t i = 0;
+         args->grads_out && i < args->n_grads_out && i < layer->count[KN_PARAM_GRAD_OUTPUT]; ++i) {
+        const uint32_t slot = layer->first[KN_PARAM_GRAD_OUTPUT] + (uint32_t)i;
+        if (!g->tensors[layer->params[slot].grad_slot] &&
+            args->grads_out[i].type != KN_VALUE_NONE) // what is not there has no gradient
+            return kni_refuse(g, slot, KN_MISMATCH_KIND, -1, args->grads_out[i].type,
+                              KN_VALUE_NONE);
+    }
     reason = check_list(g, KN_PARAM_GRAD_OUTPUT, args->grads_out, args->n_grads_out);
     return reason != KN_FITS ? reason : check_overlap(g, KN_PARAM_GRAD_OUTPUT);
 }

@@ -23,6 +23,7 @@ typedef struct kni_dim {
     int32_t mul;
     int32_t add;
     uint8_t symbol;
+    int8_t shift;   // of a mul that is a power of two; -1: it is none
     uint8_t n_more; // alternatives after this one …
     uint16_t more;  // … from here in the layer's pool
 } kni_dim;
@@ -50,6 +51,7 @@ typedef struct kni_param {
     uint8_t dtype_rule;
     uint8_t layout;
     bool like; // shape and dtype of `like_slot`, instead of dims
+    bool rows; // the dimensions are "[..., d]", without alternatives
     uint8_t like_slot;
     uint8_t grad_slot; // what a gradient is the gradient of
     uint8_t n_dims;    // without "..."

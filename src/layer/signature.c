@@ -277,6 +277,7 @@ static bool set_default_type(kni_parser *p, kni_param *param)
     memcpy(param->refs, base->refs, sizeof(param->refs));
     param->n_dims = base->n_dims;
     param->batch_at = base->batch_at;
+    param->rows = base->rows;
     memcpy(param->dims, base->dims, sizeof(param->dims));
     return true;
 }

@@ -193,6 +193,7 @@ static bool parse_linear(kni_parser *p, const dims_scope *scope, kni_dim *dim)
         if (number == 0)
             return kni_wrong(p, at, "a factor of 0, expected 1 or more");
         dim->mul = number;
+        dim->shift = number & (number - 1) ? -1 : (int8_t)__builtin_ctz((unsigned)number);
     } else if (p->token.kind != KNI_TOKEN_NAME) {
         return kni_expected(p, accepted_dims);
     }
@@ -210,10 +211,10 @@ static bool parse_linear(kni_parser *p, const dims_scope *scope, kni_dim *dim)
 }
 
 // The rest of "b|1": an extent is one of these. They bind nothing, so that a call cannot depend on their order.
-static bool parse_alternatives(kni_parser *p, const dims_scope *scope, kni_dim *dim)
+static bool parse_alternatives(kni_parser *p, kni_dim *dim)
 {
     kn_layer *layer = p->layer;
-    const dims_scope known = {.binds = false, .known = scope->known};
+    const dims_scope known = {.binds = false, .known = p->bound};
     dim->more = (uint16_t)layer->n_more;
     while (kni_accept(p, '|')) {
         if (dim->n_more + 1 == KNI_ALTERNATIVES_MAX)
@@ -255,10 +256,10 @@ static bool parse_dim(kni_parser *p, kni_param *param, dims_scope *scope)
     }
     if (!scope->binds)
         return kni_wrong(p, p->token.at, "a result has one extent, expected ',' or ']'");
-    if (dim->mul && !(scope->known >> dim->symbol & 1))
+    if (dim->mul && !(p->bound >> dim->symbol & 1))
         return kni_wrong(p, at, UNKNOWN_DIM, (int)strlen(p->layer->symbols[dim->symbol]),
                          p->layer->symbols[dim->symbol]);
-    return parse_alternatives(p, scope, dim);
+    return parse_alternatives(p, dim);
 }
 
 static bool parse_dims(kni_parser *p, kni_param *param)
@@ -275,6 +276,7 @@ static bool parse_dims(kni_parser *p, kni_param *param)
         if (!kni_accept(p, ']'))
             return kni_expected(p, "',' or ']'");
     }
+    param->rows = param->batch_at == 0 && param->n_dims == 1 && !param->dims[0].n_more;
     if (!param->optional) {
         p->bound = scope.known;
         p->batch_bound = p->batch_bound || param->batch_at >= 0;

@@ -154,8 +154,10 @@ static const struct {
      "argument x: shape [4], dimension 0 is 4, accepted 2*d-1 with d 0 or more"},
     {"(x: f32 [3]) -> (y: like x)", NULL, "f32[4]", NULL, NULL, KN_MISMATCH_SHAPE, KN_PARAM_INPUT,
      0, 0, "argument x: shape [4], dimension 0 is 4, accepted 3"},
-    {"(x: f32 [d, 2147483647*d]) -> (y: like x)", NULL, "f32[9223372036854775807, 0]", NULL, NULL,
-     KN_MISMATCH_SHAPE, KN_PARAM_INPUT, 0, 1, NULL},
+    {"(x: f32 [2147483647*d, d]) -> (y: like x)", NULL, "f32[0, 9223372036854775807]", NULL, NULL,
+     KN_MISMATCH_SHAPE, KN_PARAM_INPUT, 0, 0,
+     "argument x: shape [0, 9223372036854775807], dimension 0 is 0, accepted 2147483647*d: a "
+     "multiple of 2147483647"},
 
     // Layouts.
     {GLU, NULL, "f32[3, 8]{1, 3}", NULL, NULL, KN_MISMATCH_LAYOUT, KN_PARAM_INPUT, 0, 1,
