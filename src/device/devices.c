@@ -42,22 +42,24 @@ void kni_devices_dispose(kni_devices *devices)
 
 void kni_copy_clean(char *out, size_t out_size, const char *text, size_t text_size)
 {
-    kni_buf clean = KNI_BUF_ANY;
-    size_t size = strnlen(text, text_size);
+    // A replacement takes three bytes for one. The buffer has its room already and never grows, so nothing fails here.
+    enum { MOST = 1024 };
+    char room[3 * MOST + 1];
+    kni_buf clean = {.data = room, .capacity = sizeof(room), .max = sizeof(room) - 1};
+    size_t size = strnlen(text, text_size < MOST ? text_size : MOST);
     while (size && text[0] == ' ')
         ++text, --size;
     while (size && text[size - 1] == ' ')
         --size;
     kni_text_append_clean(&clean, text, size);
-    size = clean.failed ? 0 : clean.size;
+    size = clean.size;
     if (size >= out_size) {
         size = out_size - 1;
-        while (size && ((unsigned char)clean.data[size] & 0xC0) == 0x80)
+        while (size && ((unsigned char)room[size] & 0xC0) == 0x80)
             --size; // not within a character
     }
-    memcpy(out, kni_buf_text(&clean), size);
+    memcpy(out, room, size);
     out[size] = '\0';
-    kni_buf_dispose(&clean);
 }
 
 static int hex_digit(char c)
@@ -115,8 +117,10 @@ static void *open_library(const char *const *libraries, char *why, size_t why_si
         void *library = dlopen(*name, RTLD_LAZY | RTLD_LOCAL);
         if (library)
             return library;
+        // The error of a library that is there begins with its path or with the name of another that it needs: worth more than
+        // that of the first, which is not there.
         const char *text = dlerror();
-        if (name == libraries)
+        if (name == libraries || (text && strncmp(text, *name, strlen(*name)) != 0))
             snprintf(why, why_size, "%s", text ? text : *name);
     }
     return NULL;

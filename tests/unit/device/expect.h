@@ -2,17 +2,8 @@
 #ifndef TEST_DEVICE_EXPECT_H
 #define TEST_DEVICE_EXPECT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "kernels/device.h"
+#include "support/cmocka.h"
 
 // A text that contains another; shows both when it does not.
 static inline void expect_contains(const char *text, const char *part)
