@@ -53,7 +53,7 @@ KN_API void kn_context_close(kn_context *ctx);
 /** Borrowed until the context closes. Threads: any. */
 KN_API kn_machine *kn_context_machine(kn_context *ctx);
 
-/** The base mapping, shared: unref it. Threads: any. */
+/** The base mapping, shared: unref it; never NULL. Threads: any. */
 KN_API kn_mapping *kn_context_mapping(kn_context *ctx);
 /** Replaces the base mapping in one step; NULL: the empty one. Threads: any. */
 KN_API void kn_context_set_mapping(kn_context *ctx, const kn_mapping *mapping);
@@ -87,10 +87,12 @@ typedef struct kn_kernel_options {
 /**
  * Loads a kernel, or answers the one that is loaded: resolve, list, choose, check, load.
  *
- * The same package twice is one kernel; different versions live side by side; threads that ask at once load it once.
+ * The same package twice is one kernel; different versions live side by side; threads that ask at once load it once. What was
+ * answered for a directory and device stays the answer until the context closes, whatever becomes of the files. LOCAL_KERNELS
+ * (`owner/name=/path:owner/name=/path`), read at each call, puts directories in the place of hub repositories.
  * trace: NULL, or takes every candidate and rule.
- * Error: KN_ERR_NOT_FOUND, KN_ERR_INCOMPATIBLE, KN_ERR_UNTRUSTED, KN_ERR_FORMAT, KN_ERR_LOAD, KN_ERR_IO, KN_ERR_INVALID,
- * KN_ERR_NO_MEMORY. Threads: any; blocks on the disk and on another thread that loads the same kernel.
+ * Error: that of the best variant: KN_ERR_NOT_FOUND, KN_ERR_INCOMPATIBLE, KN_ERR_UNTRUSTED, KN_ERR_UNSUPPORTED, KN_ERR_FORMAT,
+ * KN_ERR_LOAD, KN_ERR_IO, KN_ERR_INVALID, KN_ERR_NO_MEMORY. Threads: any; blocks on the disk and on another thread that loads the same kernel.
  */
 KN_API kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts,
                                        kn_kernel **out, kn_trace *trace, kn_error *err);

@@ -62,8 +62,10 @@ KN_API const char *kn_listing_path(const kn_listing *listing, size_t index);
 typedef struct kn_package kn_package;
 
 /**
- * Reads DIR/metadata.json (of any era; unknown keys are ignored) and nothing else.
- * Error: KN_ERR_NOT_FOUND (no metadata), KN_ERR_FORMAT with the JSON path, KN_ERR_IO.
+ * Reads DIR/metadata.json (of any era, docs/packages.md; unknown keys are ignored), and the names of the files beside it when it
+ * does not say which is the library.
+ * Error: KN_ERR_NOT_FOUND (no metadata), KN_ERR_FORMAT with the JSON path, KN_ERR_IO, KN_ERR_UNTRUSTED (names: a linked
+ * directory).
  * Owns: *out is the caller's, close it. Threads: any.
  */
 KN_API kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err);
@@ -97,6 +99,14 @@ typedef struct kn_package_layer {
     uint32_t has_backward;
     const char *autocast; // "neutral", "lower", "f32"; "" when not declared
 } kn_package_layer;
+
+#ifdef __cplusplus
+#define KN_PACKAGE_LAYER_INIT                                                                      \
+    (kn_package_layer{sizeof(kn_package_layer), nullptr, nullptr, 0, 0, nullptr})
+#else
+#define KN_PACKAGE_LAYER_INIT ((kn_package_layer){.struct_size = sizeof(kn_package_layer)})
+#endif
+
 KN_API size_t kn_package_layer_count(const kn_package *package);
 KN_API kn_status kn_package_layer_get(const kn_package *package, size_t index,
                                       kn_package_layer *out, kn_error *err);
@@ -115,14 +125,21 @@ typedef struct kn_package_verdict {
     uint32_t runs;       // 1: the code fits the target
 } kn_package_verdict;
 
+#ifdef __cplusplus
+#define KN_PACKAGE_VERDICT_INIT (kn_package_verdict{sizeof(kn_package_verdict), 0, 0})
+#else
+#define KN_PACKAGE_VERDICT_INIT ((kn_package_verdict){.struct_size = sizeof(kn_package_verdict)})
+#endif
+
 /**
  * Checks files and code before anything is mapped: the digest block (every file listed and equal; files that it does not list
  * are refused, except those it never lists), links, what the library needs and exports, ELF class and machine, glibc symbol
  * versions, CUDA and ROCm code against the device, declared CPU features.
  *
- * trace: NULL, or takes an entry for every rule that was asked ("digest", "code").
- * Error: KN_ERR_UNTRUSTED (digest, link, needed library), KN_ERR_INCOMPATIBLE (code), KN_ERR_FORMAT, KN_ERR_IO: the file, what was
- * expected and what was found.
+ * out: NULL, or begin with KN_PACKAGE_VERDICT_INIT.
+ * trace: NULL, or takes an entry for every rule that was asked (stages "digest" and "code").
+ * Error: KN_ERR_UNTRUSTED (digest, link, needed library), KN_ERR_INCOMPATIBLE (code), KN_ERR_UNSUPPORTED (needs TVM's own loader),
+ * KN_ERR_FORMAT, KN_ERR_IO: the file, what was expected and what was found.
  */
 KN_API kn_status kn_package_check(const kn_package *package, const kn_target *target,
                                   kn_package_verdict *out, kn_trace *trace, kn_error *err);

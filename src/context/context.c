@@ -60,6 +60,7 @@ kn_status kn_context_open(const kn_context_options *opts, kn_context **out, kn_e
         kni_free(ctx);
         return kni_no_memory(err);
     }
+    kni_refusals_init(&ctx->refusals);
     pthread_mutex_init(&ctx->lock, NULL); // the default kind cannot fail on Linux
     const kn_status st = fill(ctx, &all, err);
     if (st != KN_OK) {
@@ -77,6 +78,7 @@ void kn_context_close(kn_context *ctx)
     if (ctx->attachment)
         ctx->dispose_attachment(ctx->attachment);
     kni_kept_dispose(&ctx->kept);
+    kni_refusals_dispose(&ctx->refusals);
     kn_mapping_unref(ctx->mapping);
     kn_mapping_unref(ctx->empty);
     kn_machine_unref(ctx->machine);

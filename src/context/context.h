@@ -6,20 +6,22 @@
 
 #include "base/log.h"
 #include "context/kept.h"
+#include "context/refusals.h"
 #include "kernels/context.h"
 #include "load/tvm_ffi.h"
 
 struct kn_context {
-    kni_log log;          // immutable
-    kn_machine *machine;  // immutable
-    char *tvm_ffi_path;   // immutable; NULL: not given
-    kn_mapping *empty;    // immutable: the base where none is given
-    pthread_mutex_t lock; // over the fields below
-    kn_mapping *mapping;  // the base, never NULL
-    bool tvm_ffi_is_open; // then tvm_ffi is immutable
-    kni_tvm_ffi tvm_ffi;  // opened when the first kernel is wanted
-    kni_kept kept;        // loaded kernels; has its own lock
-    void *attachment;     // made by the folder above this one, disposed at close
+    kni_log log;           // immutable
+    kn_machine *machine;   // immutable
+    char *tvm_ffi_path;    // immutable; NULL: not given
+    kn_mapping *empty;     // immutable: the base where none is given
+    pthread_mutex_t lock;  // over the fields below
+    kn_mapping *mapping;   // the base, never NULL
+    bool tvm_ffi_is_open;  // then tvm_ffi is immutable
+    kni_tvm_ffi tvm_ffi;   // opened when the first kernel is wanted
+    kni_kept kept;         // loaded kernels; has its own lock
+    kni_refusals refusals; // what did not run here; has its own lock
+    void *attachment;      // made by the folder above this one, disposed at close
     void (*dispose_attachment)(void *attachment);
 };
 

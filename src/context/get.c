@@ -8,6 +8,30 @@
 #include "context/kernel.h"
 #include "context/resolve.h"
 
+// Asks the rules, unless it is remembered what they said. The steps join the trace.
+static kn_status check_variant(kn_context *ctx, const kn_package *package, const kn_target *target,
+                               kn_package_verdict *verdict, kni_checked_file *library,
+                               kn_trace *trace, kn_error *err)
+{
+    kn_status st = kni_refusals_find(&ctx->refusals, package, &target->device, trace, err);
+    if (st != KN_OK)
+        return st;
+    kn_trace *steps = kn_trace_new();
+    kn_error why = KN_ERROR_INIT;
+    st = steps ? kni_package_check(package, target, verdict, library, steps, &why)
+               : kni_no_memory(&why);
+    if (!kni_trace_append(trace, steps))
+        st = kni_no_memory(&why);
+    if (st == KN_ERR_INCOMPATIBLE)
+        kni_refusals_add(&ctx->refusals, package, &target->device, &why, steps);
+    else
+        kn_trace_free(steps);
+    if (st != KN_ERR_NO_MEMORY)
+        return st == KN_OK ? st : kni_error_move(err, &why);
+    kn_error_dispose(&why); // whatever else it says
+    return kni_no_memory(err);
+}
+
 // One variant: read, check, load. Every refusal joins the trace.
 static kn_status load_variant(kn_context *ctx, const char *dir, const char *revision,
                               const kn_target *target, kn_kernel **out, kn_trace *trace,
@@ -15,7 +39,7 @@ static kn_status load_variant(kn_context *ctx, const char *dir, const char *revi
 {
     kn_package *package = NULL;
     kn_kernel *kernel = NULL;
-    kn_package_verdict verdict = {.struct_size = sizeof(verdict)};
+    kn_package_verdict verdict = KN_PACKAGE_VERDICT_INIT;
     kni_checked_file library = KNI_CHECKED_FILE_INIT;
     const kni_tvm_ffi *tvm_ffi = NULL;
     kn_error why = KN_ERROR_INIT;
@@ -23,8 +47,8 @@ static kn_status load_variant(kn_context *ctx, const char *dir, const char *revi
     const char *rule = "metadata";
     kn_status st = kn_package_open(dir, &package, &why);
     if (st == KN_OK) {
-        rule = NULL; // the check writes its own entries
-        st = kni_package_check(package, target, &verdict, &library, trace, &why);
+        rule = NULL; // the check has its own entries
+        st = check_variant(ctx, package, target, &verdict, &library, trace, &why);
     }
     if (st == KN_OK) {
         rule = "load";

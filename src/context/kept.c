@@ -56,8 +56,7 @@ static uint64_t hash_text(const char *text)
     return hash;
 }
 
-// Would the same kernels fit?
-static bool same_device(const kn_device_info *a, const kn_device_info *b)
+bool kni_same_kernels_fit(const kn_device_info *a, const kn_device_info *b)
 {
     return a->type == b->type && a->capability == b->capability &&
            a->backend_major == b->backend_major && a->backend_minor == b->backend_minor &&
@@ -69,7 +68,7 @@ static kni_wish *find_wish(const kni_kept *kept, uint64_t hash, const char *dir,
 {
     kni_wish *wish = kept->wishes;
     while (wish && (wish->hash != hash || strcmp(wish->dir, dir) != 0 ||
-                    !same_device(&wish->device, device)))
+                    !kni_same_kernels_fit(&wish->device, device)))
         wish = wish->next;
     return wish;
 }

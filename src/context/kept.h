@@ -18,6 +18,9 @@ typedef struct kni_kept {
     size_t capacity;
 } kni_kept;
 
+// Would the same kernels fit on both devices? Their indices do not count.
+bool kni_same_kernels_fit(const kn_device_info *a, const kn_device_info *b);
+
 bool kni_kept_init(kni_kept *kept);
 void kni_kept_dispose(kni_kept *kept);
 

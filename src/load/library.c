@@ -92,7 +92,7 @@ kn_status kni_library_verify(const kni_library *library, const char *path,
                             "%s: another file is loaded under this path: it was replaced while "
                             "the process runs; restart the process to load the new one",
                             path);
-    if (fstat(checked->fd, &now) != 0 || !kni_checked_file_is_same(checked, &now))
+    if (fstat(checked->fd, &now) != 0 || !kni_same_file_state(&checked->info, &now))
         return kn_error_set(err, KN_ERR_UNTRUSTED, "%s: was written to after it was checked", path);
     return KN_OK;
 }
@@ -104,8 +104,7 @@ kn_status kni_library_open(const char *path, const kni_checked_file *checked, kn
     out->handle = NULL;
     if (stat(path, &now) != 0)
         return kni_error_errno(err, errno, path, "cannot read");
-    if (now.st_dev != checked->info.st_dev || now.st_ino != checked->info.st_ino ||
-        !kni_checked_file_is_same(checked, &now))
+    if (!kni_same_file_state(&checked->info, &now))
         return kn_error_set(err, KN_ERR_UNTRUSTED, "%s: was changed after it was checked", path);
     // glibc answers by name before it looks at files: what is loaded under this path may be another file.
     out->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);

@@ -70,10 +70,10 @@ void kni_checked_file_dispose(kni_checked_file *file)
     *file = KNI_CHECKED_FILE_INIT;
 }
 
-bool kni_checked_file_is_same(const kni_checked_file *file, const struct stat *now)
+bool kni_same_file_state(const struct stat *then, const struct stat *now)
 {
-    const struct stat *then = &file->info;
-    return now->st_size == then->st_size && now->st_mode == then->st_mode &&
+    return now->st_dev == then->st_dev && now->st_ino == then->st_ino &&
+           now->st_size == then->st_size && now->st_mode == then->st_mode &&
            now->st_mtim.tv_sec == then->st_mtim.tv_sec &&
            now->st_mtim.tv_nsec == then->st_mtim.tv_nsec &&
            now->st_ctim.tv_sec == then->st_ctim.tv_sec &&

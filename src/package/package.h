@@ -29,7 +29,7 @@ kn_status kni_package_check(const kn_package *package, const kn_target *target,
                             kn_error *err);
 void kni_checked_file_dispose(kni_checked_file *file);
 
-// Has nobody written to the file since? By size, times, mode.
-bool kni_checked_file_is_same(const kni_checked_file *file, const struct stat *now);
+// The same file, and nobody has written to it in between? By number, size, times and mode; times have the grain of a timer tick.
+bool kni_same_file_state(const struct stat *then, const struct stat *now);
 
 #endif
