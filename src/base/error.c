@@ -66,13 +66,6 @@ void kn_error_dispose(kn_error *err)
     *err = KN_ERROR_INIT;
 }
 
-kn_status kni_no_memory(kn_error *err)
-{
-    if (err && err->status == KN_OK)
-        err->status = KN_ERR_NO_MEMORY;
-    return KN_ERR_NO_MEMORY;
-}
-
 kn_status kni_error_errno(kn_error *err, int number, const char *subject, const char *what)
 {
     if (number == ENOMEM)
