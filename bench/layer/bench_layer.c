@@ -1,7 +1,5 @@
 // What the guard costs: kni_layer_prepare and the call, over a direct call of the same function with its arguments in hand.
 //
-//   bench_layer [--json]
-//
 // The function does nothing but look at its arguments, so that the difference is the guard and the assembly of the arguments.
 // Nanoseconds a call: minima over rounds in which direct and guarded calls alternate, since the clock of a shared machine swings.
 #include <stdio.h>
@@ -66,7 +64,7 @@ typedef struct workload {
     bool has_eps; // a float follows the members
 } workload;
 
-static void measure(const workload *w, bool json)
+static void measure(const workload *w)
 {
     kn_error err = KN_ERROR_INIT;
     kn_layer *layer = NULL;
@@ -115,11 +113,9 @@ static void measure(const workload *w, bool json)
         direct = d < direct ? d : direct;
         guarded = g < guarded ? g : guarded;
     }
-    printf(
-        json
-            ? "{\"layer\": \"%s\", \"direct_ns\": %.1f, \"guarded_ns\": %.1f, \"guard_ns\": %.1f}\n"
-            : "%-24s direct %5.1f ns   guarded %5.1f ns   guard %5.1f ns\n",
-        w->name, direct, guarded, guarded - direct);
+    printf("{\"bench\": \"layer\", \"layer\": \"%s\", \"direct_ns\": %.1f, \"guarded_ns\": %.1f, "
+           "\"guard_ns\": %.1f}\n",
+           w->name, direct, guarded, guarded - direct);
     kn_layer_unref(layer);
     for (int i = 0; i < n; ++i)
         free(w->tensors[i]);
@@ -127,9 +123,8 @@ static void measure(const workload *w, bool json)
 
 #define SPEC(...) ((kn_layer_spec){.struct_size = sizeof(kn_layer_spec), __VA_ARGS__})
 
-int main(int argc, char **argv)
+int main(void)
 {
-    const bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
     const kn_layer_spec silu =
         SPEC(.signature = "(x: f32|f16|bf16 rows[..., 2*d]) -> (y: x.dtype [..., d])",
              .forward = "silu_and_mul(y, x)");
@@ -141,26 +136,22 @@ int main(int argc, char **argv)
                                                    "strided[b, s, hk, d], cos: f32 [b|1, s, d]) -> "
                                                    "(q_out: like q, k_out: like k)",
                                       .forward = "rotary(q_out, k_out, q, k, cos)");
-    measure(
-        &(workload){
-            "silu_and_mul", silu, {TENSOR(true, 4, 128), TENSOR(true, 4, 64)}, 1, 0, 1, false},
-        json);
+    measure(&(workload){
+        "silu_and_mul", silu, {TENSOR(true, 4, 128), TENSOR(true, 4, 64)}, 1, 0, 1, false});
     measure(&(workload){"silu_and_mul, no strides",
                         silu,
                         {TENSOR(false, 4, 128), TENSOR(false, 4, 64)},
                         1,
                         0,
                         1,
-                        false},
-            json);
+                        false});
     measure(&(workload){"rms_norm",
                         norm,
                         {TENSOR(true, 4, 128), TENSOR(true, 128), TENSOR(true, 4, 128)},
                         1,
                         1,
                         1,
-                        true},
-            json);
+                        true});
     measure(
         &(workload){"rotary",
                     rotary,
@@ -169,7 +160,6 @@ int main(int argc, char **argv)
                     3,
                     0,
                     2,
-                    false},
-        json);
+                    false});
     return 0;
 }

@@ -11,15 +11,7 @@
 #ifndef KN_TEST_LAYER_VALUES_H
 #define KN_TEST_LAYER_VALUES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "support/cmocka.h"
 
 #include "kernels/layer.h"
 #include "layer/layer.h"
