@@ -1,6 +1,5 @@
 // The text of a machine: see kn_machine_parse.
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
