@@ -82,7 +82,7 @@ static inline kn_value kn_tensor(const DLTensor *tensor)
         ((int32_t)(sizeof((kn_value[]){__VA_ARGS__}) / sizeof(kn_value)))
 #endif
 
-/** Ceilings of the language; a signature beyond them is refused when it is parsed, a tensor when it is checked. */
+/** Ceilings of the language (docs/layers.md has the others); a text beyond them is refused when it is parsed, a tensor when it is checked. */
 #define KN_LAYER_PARAMS_MAX 16  // inputs and outputs together; members: 16 more
 #define KN_LAYER_RANK_MAX 8     // dimensions of a tensor
 #define KN_LAYER_SYMBOLS_MAX 16 // distinct dimension symbols
@@ -141,18 +141,19 @@ typedef enum kn_param_kind {
 /** One parameter, borrowed from the layer. */
 typedef struct kn_param {
     size_t struct_size;
-    const char *name;  // the host's name: "hidden_states"
+    const char *name;  // the host's name: "hidden_states"; of gradients: "dx", "d.weight"
     const char *alias; // the name in the signature: "x"; the same when there is no alias
     kn_param_kind kind;
     uint32_t optional;    // 1: a tensor that may be none
     uint32_t has_default; // 1: the default stands in `default_value`
     uint32_t reserved;
     kn_value default_value;
-    const char *text; // its part of the signature: "f32|f16|bf16 rows[..., 2*d]"
+    const char *
+        text; // its type as written: "f32|f16|bf16 rows[..., 2*d]"; of a gradient without one: "like x"
 } kn_param;
 
 KN_API size_t kn_layer_param_count(const kn_layer *layer, kn_param_list list);
-/** Error: KN_ERR_INVALID (index). */
+/** out->struct_size is set by the caller. Error: KN_ERR_INVALID (index). */
 KN_API kn_status kn_layer_param(const kn_layer *layer, kn_param_list list, size_t index,
                                 kn_param *out, kn_error *err);
 
@@ -177,7 +178,7 @@ KN_API const char *kn_layer_function(const kn_layer *layer, bool backward);
     X(KN_MISMATCH_DATA, 8, "no data")                                                              \
     X(KN_MISMATCH_VALUE, 9, "value")                                                               \
     X(KN_MISMATCH_MEMBER, 10, "member missing")                                                    \
-    X(KN_MISMATCH_OVERLAP, 11, "output overlaps an input")                                         \
+    X(KN_MISMATCH_OVERLAP, 11, "output overlaps a tensor")                                         \
     X(KN_MISMATCH_OVERFLOW, 12, "size overflows")
 
 typedef enum kn_mismatch_reason {
@@ -196,14 +197,15 @@ typedef struct kn_mismatch {
     kn_param_list list; // of the argument
     uint32_t index;     // of the argument in its list
     int32_t dim;        // the dimension that disagrees; -1: none
-    int64_t came;       // the extent or count that came
-    int64_t wanted;     // what it should have been; -1 when it is not one number
+    int64_t
+        came; // the extent, stride, count, kn_value type or int that came; of an overlap: with what, for the sentence
+    int64_t wanted; // what it should have been; -1 when it is not one number
 } kn_mismatch;
 
 /** Arguments of one call. Arrays are borrowed; members are in the order of the layer's list, none where the module lacks one. */
 typedef struct kn_call_args {
     const kn_value *inputs;
-    const kn_value *outputs; // NULL with n_outputs 0: the outputs are not checked
+    const kn_value *outputs; // all of them; NULL with n_outputs 0: the outputs are not checked
     const kn_value *members;
     int32_t n_inputs;
     int32_t n_outputs;
@@ -213,13 +215,17 @@ typedef struct kn_call_args {
 } kn_call_args;
 
 /**
- * Does the call fit? Missing trailing inputs with a default (or optional) may be left out when outputs are not given.
- * Returns KN_FITS, or a reason with the numbers in *out (which may be NULL). No allocation. Threads: any.
+ * Does the call fit? Trailing inputs with a default (or optional) may be left out, and trailing members.
+ * Only headers are read, never data. Returns KN_FITS, or a reason with the numbers in *out (which may be NULL). No allocation.
+ * Threads: any.
  */
 KN_API kn_mismatch_reason kn_layer_check(const kn_layer *layer, const kn_call_args *args,
                                          kn_mismatch *out);
 
-/** The refusal in a sentence: which argument, what came, what is accepted. Returns KN_ERR_ARGUMENTS. */
+/**
+ * The refusal of this very call in a sentence: which argument, what came, what is accepted.
+ * Returns KN_ERR_ARGUMENTS; KN_ERR_NO_MEMORY without memory for the sentence.
+ */
 KN_API kn_status kn_mismatch_describe(const kn_layer *layer, const kn_call_args *args,
                                       const kn_mismatch *mismatch, kn_error *err);
 
@@ -241,8 +247,9 @@ KN_API kn_mismatch_reason kn_layer_infer(const kn_layer *layer, const kn_call_ar
                                          kn_tensor_type *out, kn_mismatch *mismatch);
 
 /**
- * Do a class's own signature and a kernel's agree: number, names, kinds and order of inputs and outputs, and optionality or
- * defaults? Dtypes and dimensions may differ: they are asked per call.
+ * Do a class's own signature and a kernel's agree: number of outputs; number, names, kinds and order of inputs; what may be none or
+ * left out in the class may be so in the kernel, with the same default? Dtypes and dimensions may differ: they are asked per
+ * call. Names of outputs are each side's own: no host sees them.
  * Error: KN_ERR_LAYER, with the first difference.
  */
 KN_API kn_status kn_layer_agree(const kn_layer *own, const kn_layer *kernel, kn_error *err);
