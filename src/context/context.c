@@ -130,15 +130,21 @@ void *kni_context_attachment(kn_context *ctx, void *(*make)(void),
 
 kn_status kni_context_tvm_ffi(kn_context *ctx, const kni_tvm_ffi **out, kn_error *err)
 {
+    kni_tvm_ffi opened;
     kn_status st = KN_OK;
     *out = NULL;
     pthread_mutex_lock(&ctx->lock);
-    if (!ctx->tvm_ffi_is_open) {
-        st = kni_tvm_ffi_open(ctx->tvm_ffi_path, &ctx->tvm_ffi, err);
-        ctx->tvm_ffi_is_open = st == KN_OK;
-    }
+    const bool is_open = ctx->tvm_ffi_is_open;
     pthread_mutex_unlock(&ctx->lock);
-    if (st == KN_OK)
-        *out = &ctx->tvm_ffi;
-    return st;
+    if (!is_open) // several threads may come here: they get the same library
+        st = kni_tvm_ffi_open(ctx->tvm_ffi_path, &opened, err);
+    if (st != KN_OK)
+        return st;
+    pthread_mutex_lock(&ctx->lock);
+    if (!ctx->tvm_ffi_is_open)
+        ctx->tvm_ffi = opened;
+    ctx->tvm_ffi_is_open = true;
+    pthread_mutex_unlock(&ctx->lock);
+    *out = &ctx->tvm_ffi;
+    return KN_OK;
 }

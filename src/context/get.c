@@ -6,82 +6,32 @@
 #include "base/trace.h"
 #include "context/context.h"
 #include "context/kernel.h"
+#include "context/load_variant.h"
 #include "context/resolve.h"
 
-// Asks the rules, unless it is remembered what they said. The steps join the trace.
-static kn_status check_variant(kn_context *ctx, const kn_package *package, const kn_target *target,
-                               kn_package_verdict *verdict, kni_checked_file *library,
-                               kn_trace *trace, kn_error *err)
+// Goes through the variants that fit by name, best first, until one is loaded. The error is that of the best one.
+static kn_status load_first(kn_context *ctx, const kni_source *source, const kn_listing *listing,
+                            const kn_target *target, const size_t *order, size_t n_fit,
+                            kn_kernel **out, kn_trace *trace, kn_error *err)
 {
-    kn_status st = kni_refusals_find(&ctx->refusals, package, &target->device, trace, err);
-    if (st != KN_OK)
-        return st;
-    kn_trace *steps = kn_trace_new();
-    kn_error why = KN_ERROR_INIT;
-    st = steps ? kni_package_check(package, target, verdict, library, steps, &why)
-               : kni_no_memory(&why);
-    if (!kni_trace_append(trace, steps))
-        st = kni_no_memory(&why);
-    if (st == KN_ERR_INCOMPATIBLE)
-        kni_refusals_add(&ctx->refusals, package, &target->device, &why, steps);
-    else
-        kn_trace_free(steps);
-    if (st != KN_ERR_NO_MEMORY)
-        return st == KN_OK ? st : kni_error_move(err, &why);
-    kn_error_dispose(&why); // whatever else it says
-    return kni_no_memory(err);
+    kn_error first = KN_ERROR_INIT;
+    kn_status st = KN_ERR_INCOMPATIBLE;
+    for (size_t i = 0; i < n_fit && st != KN_OK && st != KN_ERR_NO_MEMORY; ++i)
+        st = kni_load_variant(ctx, kn_listing_path(listing, order[i]), source->revision, target,
+                              out, trace, &first);
+    if (st != KN_OK && st != KN_ERR_NO_MEMORY)
+        return kni_error_move(err, &first);
+    kn_error_dispose(&first);
+    return st == KN_OK ? st : kni_no_memory(err);
 }
 
-// One variant: read, check, load. Every refusal joins the trace.
-static kn_status load_variant(kn_context *ctx, const char *dir, const char *revision,
-                              const kn_target *target, kn_kernel **out, kn_trace *trace,
-                              kn_error *err)
-{
-    kn_package *package = NULL;
-    kn_kernel *kernel = NULL;
-    kn_package_verdict verdict = KN_PACKAGE_VERDICT_INIT;
-    kni_checked_file library = KNI_CHECKED_FILE_INIT;
-    const kni_tvm_ffi *tvm_ffi = NULL;
-    kn_error why = KN_ERROR_INIT;
-    bool is_new = false;
-    const char *rule = "metadata";
-    kn_status st = kn_package_open(dir, &package, &why);
-    if (st == KN_OK) {
-        rule = NULL; // the check has its own entries
-        st = check_variant(ctx, package, target, &verdict, &library, trace, &why);
-    }
-    if (st == KN_OK) {
-        rule = "load";
-        st = kni_context_tvm_ffi(ctx, &tvm_ffi, &why);
-    }
-    if (st == KN_OK)
-        st = kni_kernel_load(package, &library, tvm_ffi, revision, &kernel, &why);
-    if (st == KN_OK) {
-        package = NULL; // now the kernel's
-        st = kni_kept_intern(&ctx->kept, kernel, out, &is_new, &why);
-    }
-    if (st != KN_OK && rule &&
-        !kni_trace_add(trace, "load", dir, false, rule, NULL, "%s", kn_error_text(&why)))
-        st = KN_ERR_NO_MEMORY;
-    if (is_new && !verdict.digests_checked)
-        kni_log_write(&ctx->log, KN_LOG_INFO,
-                      "%s: has no digests: its files are loaded as they are", dir);
-    kni_checked_file_dispose(&library);
-    kn_package_close(package);
-    if (st == KN_ERR_NO_MEMORY) {
-        kn_error_dispose(&why);
-        return kni_no_memory(err);
-    }
-    return st == KN_OK ? st : kni_error_move(err, &why);
-}
-
-// The first variant that fits by name and passes its check. The error is that of the best one.
-static kn_status load_best(kn_context *ctx, const kni_source *source, const kn_listing *listing,
-                           const kn_target *target, kn_kernel **out, kn_trace *trace, kn_error *err)
+// Chooses among the variants by name, then by what is in them.
+static kn_status choose_and_load(kn_context *ctx, const kni_source *source,
+                                 const kn_listing *listing, const kn_target *target,
+                                 kn_kernel **out, kn_trace *trace, kn_error *err)
 {
     const size_t count = kn_listing_count(listing);
     size_t n_fit = 0;
-    kn_error first = KN_ERROR_INIT;
     kn_status st = KN_OK;
     size_t *order = kni_calloc(count, sizeof(*order));
     const char **names = kni_calloc(count, sizeof(*names));
@@ -93,19 +43,11 @@ static kn_status load_best(kn_context *ctx, const kni_source *source, const kn_l
         st = kn_package_choose(names, count, target, order, &n_fit, trace, err);
     if (st == KN_OK && n_fit == 0)
         st = kn_error_set(err, KN_ERR_INCOMPATIBLE,
-                          "%s: none of its %zu build variants is for %s and this host: %s",
-                          source->dir, count, kn_device_type_name(target->device.type),
-                          kn_trace_get(trace, kn_trace_count(trace) - 1).reason);
-    else if (st == KN_OK)
-        st = KN_ERR_INCOMPATIBLE;
-    for (size_t i = 0; i < n_fit && st != KN_OK && st != KN_ERR_NO_MEMORY; ++i)
-        st = load_variant(ctx, kn_listing_path(listing, order[i]), source->revision, target, out,
-                          trace, &first);
-    if (n_fit > 0 && st == KN_ERR_NO_MEMORY)
-        kni_no_memory(err);
-    else if (n_fit > 0 && st != KN_OK)
-        st = kni_error_move(err, &first);
-    kn_error_dispose(&first);
+                          "%s: none of its %zu build variants is for %s and this host: %s: %s",
+                          source->dir, count, kn_device_type_name(target->device.type), names[0],
+                          kn_trace_get(trace, kn_trace_count(trace) - count).reason);
+    if (st == KN_OK)
+        st = load_first(ctx, source, listing, target, order, n_fit, out, trace, err);
     kni_free(names);
     kni_free(order);
     return st;
@@ -129,10 +71,18 @@ static kn_status load_source(kn_context *ctx, const kni_source *source,
             .tvm_ffi_major = (int32_t)tvm_ffi->version.major,
             .tvm_ffi_minor = (int32_t)tvm_ffi->version.minor,
         };
-        st = load_best(ctx, source, listing, &target, out, trace, err);
+        st = choose_and_load(ctx, source, listing, &target, out, trace, err);
     }
     kn_listing_close(listing);
     return st;
+}
+
+// A local package may come without digests. Outside of every lock: the log is the host's.
+static void announce(kn_context *ctx, kn_kernel *kernel)
+{
+    if (!kn_package_has_digests(kernel->package) && !atomic_exchange(&kernel->is_announced, true))
+        kni_log_write(&ctx->log, KN_LOG_INFO,
+                      "%s: has no digests: its files are loaded as they are", kernel->package->dir);
 }
 
 kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
@@ -151,8 +101,9 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
         st = steps ? load_source(ctx, &source, device, &kernel, steps, err) : kni_no_memory(err);
         if (!kni_trace_append(trace, steps) && st == KN_OK)
             st = kni_no_memory(err);
-        kni_kept_leave(&ctx->kept, claim, kernel,
-                       steps); // a trace that could not be copied is no reason
+        kni_kept_leave(&ctx->kept, claim, kernel, steps);
+        if (kernel)
+            announce(ctx, kernel);
     }
     if (st == KN_OK)
         *out = kernel;

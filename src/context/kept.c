@@ -139,8 +139,7 @@ void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace
         free_wish(claim);
 }
 
-kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, bool *is_new,
-                          kn_error *err)
+kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn_error *err)
 {
     kn_kernel *found = NULL;
     bool added = false;
@@ -155,7 +154,6 @@ kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, bo
         added = true;
     }
     pthread_mutex_unlock(&kept->lock);
-    *is_new = added;
     *out = added ? kernel : found;
     if (!added)
         kni_kernel_free(kernel);

@@ -33,8 +33,7 @@ kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *
 void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps);
 
 // The one kernel of its package: `kernel`, or the one that was loaded from the same directory before, and then `kernel` is
-// freed. *is_new says which.
-kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, bool *is_new,
-                          kn_error *err);
+// freed.
+kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn_error *err);
 
 #endif

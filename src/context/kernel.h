@@ -3,6 +3,7 @@
 #define KNI_CONTEXT_KERNEL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "kernels/context.h"
 #include "load/function.h"
@@ -13,7 +14,8 @@ struct kn_kernel {
     char *revision;
     kni_library library;
     const kni_tvm_ffi *tvm_ffi;
-    pthread_mutex_t lock; // over the functions; each of them is immutable and stays
+    atomic_bool is_announced; // the log has been told of it
+    pthread_mutex_t lock;     // over the functions; each of them is immutable and stays
     kn_function **functions;
     size_t n_functions;
     size_t functions_capacity;
