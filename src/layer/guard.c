@@ -1,33 +1,14 @@
-// The check of a call, and the arguments of the kernel: what every call of a bound layer pays. One pass over the parameters; what
-// common layers do not need stands in functions of its own, out of the way of what they do.
-#include "layer/layout.h"
-#include "layer/program.h"
+// The check of a call: what every call of a bound layer pays. One pass over the parameters, one walk over each tensor's extents; what
+// common layers do not need is in guard_slow.c.
+#include "layer/guard.h"
 
-#define COLD __attribute__((noinline, cold))
 #define HOT                                                                                        \
     static inline __attribute__((always_inline)) // a call of its own costs a tenth of the whole
 
 static const kn_value none = {KN_VALUE_NONE, 0, {0}};
 
-COLD kn_mismatch_reason kni_refuse(kni_guard *g, uint32_t slot, kn_mismatch_reason reason,
-                                   int32_t dim, int64_t came, int64_t wanted)
-{
-    if (g->mismatch) {
-        const kn_param_list list = (kn_param_list)g->layer->params[slot].list;
-        *g->mismatch = (kn_mismatch){
-            .reason = reason,
-            .list = list,
-            .index = slot - g->layer->first[list],
-            .dim = dim,
-            .came = came,
-            .wanted = wanted,
-        };
-    }
-    return reason;
-}
-
-COLD static kn_mismatch_reason refuse_count(kni_guard *g, kn_param_list list, int64_t came,
-                                            int64_t wanted)
+KNI_COLD static kn_mismatch_reason refuse_count(kni_guard *g, kn_param_list list, int64_t came,
+                                                int64_t wanted)
 {
     if (g->mismatch)
         *g->mismatch = (kn_mismatch){
@@ -71,7 +52,7 @@ HOT bool fit_form(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wan
     return extent == expected;
 }
 
-COLD static bool fit_alternatives(kni_guard *g, const kni_dim *dim, int64_t extent)
+KNI_COLD static bool fit_alternatives(kni_guard *g, const kni_dim *dim, int64_t extent)
 {
     int64_t wanted;
     bool fits = fit_form(g, dim, extent, &wanted);
@@ -83,47 +64,6 @@ COLD static bool fit_alternatives(kni_guard *g, const kni_dim *dim, int64_t exte
 HOT bool fit_dim(kni_guard *g, const kni_dim *dim, int64_t extent, int64_t *wanted)
 {
     return dim->n_more ? fit_alternatives(g, dim, extent) : fit_form(g, dim, extent, wanted);
-}
-
-// ---- layout -------------------------------------------------------------------------------------------------------
-
-// Slots that the result may be, and is.
-COLD static uint64_t find_aliases(const kni_guard *g, const kni_param *p, const DLTensor *t,
-                                  bool dense)
-{
-    uint64_t found = 0;
-    for (uint64_t left = p->may_alias; left; left &= left - 1) {
-        const uint32_t slot = (uint32_t)__builtin_ctzll(left);
-        if (g->tensors[slot] && kni_same_elements(g->tensors[slot], g->dense >> slot & 1, t, dense))
-            found |= UINT64_C(1) << slot;
-    }
-    return found;
-}
-
-COLD static bool has_zero_extent(const DLTensor *t)
-{
-    for (int32_t i = 0; i < t->ndim; ++i) {
-        if (t->shape[i] == 0)
-            return true;
-    }
-    return false;
-}
-
-// A negative extent anywhere is worse than one that does not fit.
-COLD static kn_mismatch_reason refuse_extent(kni_guard *g, uint32_t slot, const DLTensor *t,
-                                             int32_t dim, int64_t wanted)
-{
-    for (int32_t i = 0; i < t->ndim; ++i) {
-        if (t->shape[i] < 0)
-            return kni_refuse(g, slot, KN_MISMATCH_SHAPE, i, t->shape[i], -1);
-    }
-    return kni_refuse(g, slot, KN_MISMATCH_SHAPE, dim, t->shape[dim], wanted);
-}
-
-COLD static kn_mismatch_reason refuse_device(kni_guard *g, uint32_t slot, const DLTensor *t)
-{
-    return kni_refuse(g, slot, KN_MISMATCH_DEVICE, -1, (int64_t)t->device.device_type,
-                      (int64_t)g->device.device_type);
 }
 
 HOT void set_range(kni_guard *g, uint32_t slot, uintptr_t begin, uintptr_t end)
@@ -143,31 +83,6 @@ HOT bool fit_promotion(const kni_guard *g, const kni_param *p, DLDataType dtype)
         }
     }
     return true;
-}
-
-// A layout other than plainly contiguous: the rules, and the bytes between which the elements lie.
-COLD static kn_mismatch_reason check_layout(kni_guard *g, const kni_param *p, uint32_t slot,
-                                            const DLTensor *t, bool dense, int64_t size)
-{
-    int32_t dim = -1;
-    if (find_aliases(g, p, t, dense))
-        ; // the strides of what it is
-    else if (p->layout == KNI_LIKE)
-        dim = kni_find_like_break(g->tensors[p->like_slot], t);
-    else if (!dense)
-        dim = kni_find_layout_break(t, (kni_layout)p->layout);
-    if (dim >= 0)
-        return kni_refuse(g, slot, KN_MISMATCH_LAYOUT, dim, t->strides ? t->strides[dim] : -1, -1);
-    if (dense)
-        return KN_FITS;
-    int64_t first, last;
-    uintptr_t begin = (uintptr_t)kni_data_begin(t), end = begin;
-    if (!kni_element_range(t, &first, &last) || __builtin_mul_overflow(first, size, &first) ||
-        __builtin_mul_overflow(last, size, &last) || __builtin_add_overflow(last, size, &last) ||
-        __builtin_add_overflow(begin, first, &begin) || __builtin_add_overflow(end, last, &end))
-        return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
-    set_range(g, slot, begin, end);
-    return KN_FITS;
 }
 
 // ---- one tensor ------------------------------------------------------------------------------------------------
@@ -209,9 +124,9 @@ HOT kn_mismatch_reason check_memory(kni_guard *g, const kni_param *p, uint32_t s
 {
     int64_t n = w->n;
     if (w->signs < 0)
-        return refuse_extent(g, slot, t, 0, -1);
+        return kni_refuse_extent(g, slot, t, 0, -1);
     if (n == 0 || w->overflow) {
-        if (w->overflow && !has_zero_extent(t))
+        if (w->overflow && !kni_has_zero_extent(t))
             return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
         g->dense |= UINT64_C(1) << slot; // reaches no memory, whatever its strides and data say
         set_range(g, slot, UINTPTR_MAX, 0);
@@ -227,10 +142,10 @@ HOT kn_mismatch_reason check_memory(kni_guard *g, const kni_param *p, uint32_t s
         return kni_refuse(g, slot, KN_MISMATCH_OVERFLOW, -1, -1, -1);
     set_range(g, slot, begin, end);
     if (!w->dense)
-        return check_layout(g, p, slot, t, false, size);
+        return kni_check_layout(g, p, slot, t, false, size);
     g->dense |= UINT64_C(1) << slot;
     if (p->layout == KNI_LIKE && !(g->dense >> p->like_slot & 1))
-        return check_layout(g, p, slot, t, true, size);
+        return kni_check_layout(g, p, slot, t, true, size);
     return KN_FITS;
 }
 
@@ -243,7 +158,7 @@ HOT kn_mismatch_reason check_like(kni_guard *g, const kni_param *p, uint32_t slo
         return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, like->ndim);
     for (int32_t i = t->ndim - 1; i >= 0; --i) {
         if (step(w, i) != like->shape[i])
-            return refuse_extent(g, slot, t, i, like->shape[i]);
+            return kni_refuse_extent(g, slot, t, i, like->shape[i]);
     }
     return check_memory(g, p, slot, t, w);
 }
@@ -261,23 +176,27 @@ HOT kn_mismatch_reason check_batch(kni_guard *g, const kni_param *p, uint32_t sl
     const int64_t *batch = g->batch;
     for (int32_t i = n_batch - 1; i >= 0; --i) {
         if (step(w, at + i) != batch[i])
-            return refuse_extent(g, slot, t, at + i, batch[i]);
+            return kni_refuse_extent(g, slot, t, at + i, batch[i]);
     }
     return KN_FITS;
 }
 
-// "[..., d]": what most tensors are.
+// "[..., d]" and "[d]": what most tensors are.
 HOT kn_mismatch_reason check_rows(kni_guard *g, const kni_param *p, uint32_t slot,
                                   const DLTensor *t, walk *w)
 {
     const int32_t n_batch = t->ndim - 1;
     int64_t wanted;
-    if (n_batch < 0)
+    if (n_batch < 0 || (n_batch != 0 && p->batch_at < 0))
         return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, 1);
     if (!fit_form(g, &p->dims[0], step(w, n_batch), &wanted))
-        return refuse_extent(g, slot, t, n_batch, wanted);
-    const kn_mismatch_reason reason = check_batch(g, p, slot, t, w, 0, n_batch);
-    return reason != KN_FITS ? reason : check_memory(g, p, slot, t, w);
+        return kni_refuse_extent(g, slot, t, n_batch, wanted);
+    if (p->batch_at >= 0) {
+        const kn_mismatch_reason reason = check_batch(g, p, slot, t, w, 0, n_batch);
+        if (reason != KN_FITS)
+            return reason;
+    }
+    return check_memory(g, p, slot, t, w);
 }
 
 // Any dimensions.
@@ -291,7 +210,7 @@ static kn_mismatch_reason check_dims(kni_guard *g, const kni_param *p, uint32_t 
         return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, p->n_dims);
     for (int32_t i = p->n_dims - 1; i >= batch_at; --i) {
         if (!fit_dim(g, &p->dims[i], step(w, i + n_batch), &wanted))
-            return refuse_extent(g, slot, t, i + n_batch, wanted);
+            return kni_refuse_extent(g, slot, t, i + n_batch, wanted);
     }
     if (p->batch_at >= 0) {
         const kn_mismatch_reason reason = check_batch(g, p, slot, t, w, batch_at, n_batch);
@@ -299,7 +218,7 @@ static kn_mismatch_reason check_dims(kni_guard *g, const kni_param *p, uint32_t 
             return reason;
         for (int32_t i = batch_at - 1; i >= 0; --i) {
             if (!fit_dim(g, &p->dims[i], step(w, i), &wanted))
-                return refuse_extent(g, slot, t, i, wanted);
+                return kni_refuse_extent(g, slot, t, i, wanted);
         }
     }
     return check_memory(g, p, slot, t, w);
@@ -313,12 +232,12 @@ HOT kn_mismatch_reason check_tensor(kni_guard *g, const kni_param *p, uint32_t s
         return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
     if (!g->has_device) {
         if (g->device.device_type && g->device.device_type != t->device.device_type)
-            return refuse_device(g, slot, t);
+            return kni_refuse_device(g, slot, t);
         g->device = t->device;
         g->has_device = true;
     } else if (t->device.device_type != g->device.device_type ||
                t->device.device_id != g->device.device_id) {
-        return refuse_device(g, slot, t);
+        return kni_refuse_device(g, slot, t);
     }
     if ((uint32_t)t->ndim > KN_LAYER_RANK_MAX)
         return kni_refuse(g, slot, KN_MISMATCH_RANK, -1, t->ndim, -1);
@@ -412,7 +331,7 @@ HOT void start(kni_guard *g, const kn_layer *layer, int32_t dl_device_type, kn_m
 }
 
 // Trailing inputs that were left out.
-COLD static kn_mismatch_reason add_defaults(kni_guard *g, int32_t n_inputs)
+KNI_COLD static kn_mismatch_reason add_defaults(kni_guard *g, int32_t n_inputs)
 {
     for (int32_t i = n_inputs; i < g->layer->count[KN_PARAM_INPUT]; ++i) {
         const kni_param *p = &g->layer->params[i]; // inputs come first
@@ -425,7 +344,7 @@ COLD static kn_mismatch_reason add_defaults(kni_guard *g, int32_t n_inputs)
     return KN_FITS;
 }
 
-COLD static kn_mismatch_reason add_members(kni_guard *g, int32_t n_members)
+KNI_COLD static kn_mismatch_reason add_members(kni_guard *g, int32_t n_members)
 {
     const uint32_t first = g->layer->first[KN_PARAM_MEMBER];
     for (int32_t i = n_members; i < g->layer->count[KN_PARAM_MEMBER]; ++i) {
@@ -479,8 +398,8 @@ HOT kn_mismatch_reason check_overlap(kni_guard *g, kn_param_list list)
         const uintptr_t begin = g->begin[slot], end = g->end[slot];
         uint64_t allowed = 0;
         if (g->layer->params[slot].may_alias && g->tensors[slot])
-            allowed =
-                find_aliases(g, &g->layer->params[slot], g->tensors[slot], g->dense >> slot & 1);
+            allowed = kni_find_aliases(g, &g->layer->params[slot], g->tensors[slot],
+                                       g->dense >> slot & 1);
         for (uint32_t other = 0; other < slot; ++other) {
             if (g->begin[other] < end && begin < g->end[other] && !(allowed >> other & 1))
                 return kni_refuse(g, slot, KN_MISMATCH_OVERLAP, -1, other, -1);

@@ -8,6 +8,8 @@
 #include "layer/dtype.h"
 #include "layer/layer.h"
 
+#define KNI_COLD __attribute__((noinline, cold)) // kept out of the way of the per-call code
+
 #define KNI_TEXT_MAX 4096        // bytes of one text of a spec
 #define KNI_DTYPE_REFS_MAX 8     // tensors of one promote()
 #define KNI_ALTERNATIVES_MAX 4   // of one dimension
@@ -136,8 +138,8 @@ kn_mismatch_reason kni_guard_backward(kni_guard *guard, const kn_layer *layer,
                                       const kni_backward_args *args, kn_mismatch *mismatch);
 
 // Writes the refusal of a slot down and returns its reason.
-kn_mismatch_reason kni_refuse(kni_guard *guard, uint32_t slot, kn_mismatch_reason reason,
-                              int32_t dim, int64_t came, int64_t wanted);
+KNI_COLD kn_mismatch_reason kni_refuse(kni_guard *guard, uint32_t slot, kn_mismatch_reason reason,
+                                       int32_t dim, int64_t came, int64_t wanted);
 
 // The type of a result from what the guard has bound. infer.c
 kn_mismatch_reason kni_infer_slot(kni_guard *guard, uint32_t slot, kn_tensor_type *out);

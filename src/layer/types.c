@@ -276,7 +276,7 @@ static bool parse_dims(kni_parser *p, kni_param *param)
         if (!kni_accept(p, ']'))
             return kni_expected(p, "',' or ']'");
     }
-    param->rows = param->batch_at == 0 && param->n_dims == 1 && !param->dims[0].n_more;
+    param->rows = param->batch_at <= 0 && param->n_dims == 1 && !param->dims[0].n_more;
     if (!param->optional) {
         p->bound = scope.known;
         p->batch_bound = p->batch_bound || param->batch_at >= 0;

@@ -107,8 +107,9 @@ static void test_promote_as_torch(void **state)
     int32_t m, n;
     size_t rows_read = 0;
     for (; fscanf(file, "%23s %d %23s %d = %23s", a, &m, b, &n, wanted) == 5; ++rows_read) {
-        DLDataType da, db;
-        assert_true(kn_dtype_parse(a, &da) && kn_dtype_parse(b, &db));
+        DLDataType da = {0}, db = {0};
+        assert_true(kn_dtype_parse(a, &da));
+        assert_true(kn_dtype_parse(b, &db));
         kni_promotion promotion = KNI_PROMOTION;
         kni_promotion_add(&promotion, kni_dtype_of(da), m);
         kni_promotion_add(&promotion, kni_dtype_of(db), n);
