@@ -105,7 +105,10 @@ KN_API const char *kn_kernel_revision(const kn_kernel *kernel);
 /** A function of a kernel, any tvm-ffi signature; borrowed until the context closes. */
 typedef struct kn_function kn_function;
 
-/** By name, without the __tvm_ffi_ prefix. Error: KN_ERR_NOT_FOUND. */
+/**
+ * By name, without the __tvm_ffi_ prefix. Error: KN_ERR_NOT_FOUND; KN_ERR_LOAD for a kernel that was chosen for a device which
+ * KERNELS_DEVICE or the context's option describes and which is not here: such a kernel serves plans, and its code is not loaded.
+ */
 KN_API kn_status kn_kernel_function(const kn_kernel *kernel, const char *name,
                                     const kn_function **out, kn_error *err);
 

@@ -24,6 +24,19 @@ static kn_status open_library(const kn_package *package, const kni_checked_file 
     return st;
 }
 
+static kn_kernel *new_kernel(const char *revision)
+{
+    kn_kernel *kernel = kni_calloc(1, sizeof(*kernel));
+    if (!kernel)
+        return NULL;
+    pthread_mutex_init(&kernel->lock, NULL); // the default kind cannot fail on Linux
+    kernel->revision = kni_strdup(revision);
+    if (kernel->revision)
+        return kernel;
+    kni_kernel_free(kernel);
+    return NULL;
+}
+
 kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
                           const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
                           kn_error *err)
@@ -33,14 +46,11 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
         return kn_error_set(err, KN_ERR_LOAD,
                             "%s: holds no native code, and this host loads nothing else",
                             package->dir);
-    kn_kernel *kernel = kni_calloc(1, sizeof(*kernel));
+    kn_kernel *kernel = new_kernel(revision);
     if (!kernel)
         return kni_no_memory(err);
-    pthread_mutex_init(&kernel->lock, NULL); // the default kind cannot fail on Linux
     kernel->tvm_ffi = tvm_ffi;
-    kernel->revision = kni_strdup(revision);
-    kn_status st = kernel->revision ? open_library(package, library, &kernel->library, err)
-                                    : kni_no_memory(err);
+    const kn_status st = open_library(package, library, &kernel->library, err);
     if (st != KN_OK) {
         kni_kernel_free(kernel);
         return st;
@@ -48,6 +58,20 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
     kernel->package = package;
     *out = kernel;
     return KN_OK;
+}
+
+kn_status kni_kernel_plan(kn_package *package, const char *revision, kn_kernel **out, kn_error *err)
+{
+    *out = new_kernel(revision);
+    if (!*out)
+        return kni_no_memory(err);
+    (*out)->package = package;
+    return KN_OK;
+}
+
+bool kni_kernel_is_planned(const kn_kernel *kernel)
+{
+    return !kernel->library.handle;
 }
 
 void kni_kernel_free(kn_kernel *kernel)
@@ -119,6 +143,10 @@ kn_status kn_kernel_function(const kn_kernel *kernel, const char *name, const kn
         return kn_error_set(err, KN_ERR_NOT_FOUND,
                             "%s: no function of %zu characters: expected 1 to %d",
                             kernel->package->dir, size, FUNCTION_NAME_MAX);
+    if (kni_kernel_is_planned(kernel))
+        return kn_error_set(err, KN_ERR_LOAD,
+                            "%s: is planned for a device that is not here: its code is not loaded",
+                            kernel->package->dir);
     memcpy(symbol_name, KNI_FUNCTION_PREFIX, sizeof(KNI_FUNCTION_PREFIX));
     memcpy(symbol_name + sizeof(KNI_FUNCTION_PREFIX) - 1, name, size + 1);
 

@@ -12,7 +12,7 @@
 struct kn_kernel {
     kn_package *package;
     char *revision;
-    kni_library library;
+    kni_library library; // handle NULL: planned, not loaded
     const kni_tvm_ffi *tvm_ffi;
     atomic_bool is_announced; // the log has been told of it
     pthread_mutex_t lock;     // over the functions; each of them is immutable and stays
@@ -25,6 +25,12 @@ struct kn_kernel {
 kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
                           const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
                           kn_error *err);
+
+// A checked package for a device that is described and not here (KERNELS_DEVICE): a kernel to plan with, whose functions cannot be
+// had. Nothing is mapped. On success the kernel owns the package.
+kn_status kni_kernel_plan(kn_package *package, const char *revision, kn_kernel **out,
+                          kn_error *err);
+bool kni_kernel_is_planned(const kn_kernel *kernel);
 
 // Frees what it holds; the code stays loaded.
 void kni_kernel_free(kn_kernel *kernel);

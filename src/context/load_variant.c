@@ -1,5 +1,7 @@
 #include "context/load_variant.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "base/trace.h"
 #include "context/kernel.h"
@@ -34,15 +36,36 @@ static kn_status check(kn_context *ctx, const kn_package *package, const kn_targ
     return pass_on(st, &why, err);
 }
 
-// Loads the library of a checked package. *package is NULL once a kernel has it.
+#if defined(__x86_64__)
+#define OWN_ARCH "x86_64"
+#elif defined(__aarch64__)
+#define OWN_ARCH "aarch64"
+#else
+#define OWN_ARCH ""
+#endif
+
+// Is the target another machine than this one, by its description? A CPU of this kind counts as this one, whatever its level.
+static bool is_elsewhere(const kn_target *target)
+{
+    return target->device.overridden &&
+           (target->device.type != KN_DEVICE_CPU ||
+            strcmp(kn_machine_cpu_arch(target->machine), OWN_ARCH) != 0);
+}
+
+// Makes a kernel of a checked package. *package is NULL once the kernel has it.
 static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_file *library,
-                      const char *revision, kn_kernel **out, kn_error *err)
+                      const char *revision, const kn_target *target, kn_kernel **out, kn_error *err)
 {
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
-    kn_status st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
-    if (st == KN_OK)
-        st = kni_kernel_load(*package, library, tvm_ffi, revision, &kernel, err);
+    kn_status st;
+    if (is_elsewhere(target)) {
+        st = kni_kernel_plan(*package, revision, &kernel, err);
+    } else {
+        st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
+        if (st == KN_OK)
+            st = kni_kernel_load(*package, library, tvm_ffi, revision, &kernel, err);
+    }
     if (st != KN_OK)
         return st;
     *package = NULL;
@@ -63,7 +86,7 @@ kn_status kni_load_variant(kn_context *ctx, const char *dir, const char *revisio
     }
     if (st == KN_OK) {
         rule = "load";
-        st = load(ctx, &package, &library, revision, out, &why);
+        st = load(ctx, &package, &library, revision, target, out, &why);
     }
     if (st != KN_OK && rule &&
         !kni_trace_add(trace, "load", kni_path_basename(dir), false, rule, NULL, "%s",
