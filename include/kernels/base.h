@@ -149,6 +149,7 @@ typedef struct kn_trace_entry {
     const char *
         admits; // what would admit it: "a driver for CUDA 12.9 or newer"; "" when accepted or nothing would
     bool accepted;
+    uint8_t reserved[7];
 } kn_trace_entry;
 
 /** An empty trace; NULL without memory. A NULL trace is accepted wherever one is taken. */

@@ -234,7 +234,6 @@ typedef struct kn_tensor_type {
     int32_t ndim;
     DLDataType dtype;
     DLDevice device;
-    int32_t reserved;
     int64_t shape[KN_LAYER_RANK_MAX];
     int64_t strides[KN_LAYER_RANK_MAX];
 } kn_tensor_type;

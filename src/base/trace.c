@@ -104,7 +104,7 @@ size_t kn_trace_count(const kn_trace *trace)
 kn_trace_entry kn_trace_get(const kn_trace *trace, size_t index)
 {
     if (!trace || index >= trace->count)
-        return (kn_trace_entry){"", "", "", "", "", false};
+        return (kn_trace_entry){"", "", "", "", "", false, {0}};
     return trace->entries[index];
 }
 

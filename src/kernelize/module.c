@@ -260,7 +260,7 @@ kn_module *kn_module_find(kn_module *root, const char *path)
 kni_name_key kni_name_key_of(const char *name)
 {
     kni_name_key key = {{0, 0}};
-    strncpy((char *)key.words, name, sizeof(key.words));
+    memcpy(key.words, name, strnlen(name, sizeof(key.words)));
     return key;
 }
 

@@ -51,7 +51,6 @@ kn_mismatch_reason kni_infer_slot(kni_guard *g, uint32_t slot, kn_tensor_type *o
         return kni_refuse(g, slot, KN_MISMATCH_DTYPE, -1, -1, -1);
     out->dtype = kni_dtype_dl(dtype);
     out->device = g->device;
-    out->reserved = 0;
     if (out->device.device_type == 0)
         out->device.device_type = kDLCPU; // no tensor came, and nobody asked for a device
     if (param->like) {
