@@ -25,18 +25,12 @@ static const struct {
     size_t shift;
     double low, high; // of x
 } shapes[] = {
-    {"no rows", 0, 8, 0, 0, -1, 1},
-    {"no columns", 3, 0, 0, 0, -1, 1},
-    {"one element", 2, 1, 0, 0, -1, 1},
-    {"a tail alone", 2, 5, 0, 0, -3, 3},
-    {"one vector", 3, 8, 0, 0, -3, 3},
-    {"vectors and a tail", 4, 45, 0, 0, 5, 9},
-    {"rows apart", 5, 30, 7, 0, -100, 100},
-    {"off by an element", 2, 17, 0, 4, -1, 1},
-    {"off by a byte", 3, 24, 1, 1, -1, 1},
-    {"a long row", 1, 4097, 0, 0, -2, 3},
-    {"several threads", 70, 43, 3, 0, -2, 2},
-    {"eps matters", 3, 29, 0, 0, -1e-3, 1e-3},
+    {"no rows", 0, 8, 0, 0, -1, 1},           {"no columns", 3, 0, 0, 0, -1, 1},
+    {"one element", 2, 1, 0, 0, -1, 1},       {"a tail alone", 2, 5, 0, 0, -3, 3},
+    {"one vector", 3, 8, 0, 0, -3, 3},        {"vectors and a tail", 4, 45, 0, 0, 5, 9},
+    {"rows apart", 5, 30, 7, 0, -100, 100},   {"off by an element", 2, 17, 0, 4, -1, 1},
+    {"off by a byte", 3, 24, 1, 1, -1, 1},    {"a long row", 1, 4097, 0, 0, -2, 3},
+    {"several threads", 70, 43, 3, 0, -2, 2}, {"eps matters", 3, 29, 0, 0, -1e-3, 1e-3},
 };
 
 /* Relative error of a sum of n numbers in that many lanes, and four additions across them, with u = 2^-24. */

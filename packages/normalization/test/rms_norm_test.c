@@ -20,16 +20,11 @@ static const struct {
     int64_t n_rows, n, gap;
     size_t shift;
 } shapes[] = {
-    {"no rows", 0, 8, 0, 0},
-    {"no columns", 3, 0, 0, 0},
-    {"one element", 1, 1, 0, 0},
-    {"a tail alone", 2, 5, 0, 0},
-    {"one vector", 3, 8, 0, 0},
-    {"vectors and a tail", 4, 45, 0, 0},
-    {"rows apart", 5, 30, 7, 0},
-    {"off by an element", 2, 17, 0, 4},
-    {"off by a byte", 3, 24, 1, 1},
-    {"a long row", 1, 4097, 0, 0},
+    {"no rows", 0, 8, 0, 0},           {"no columns", 3, 0, 0, 0},
+    {"one element", 1, 1, 0, 0},       {"a tail alone", 2, 5, 0, 0},
+    {"one vector", 3, 8, 0, 0},        {"vectors and a tail", 4, 45, 0, 0},
+    {"rows apart", 5, 30, 7, 0},       {"off by an element", 2, 17, 0, 4},
+    {"off by a byte", 3, 24, 1, 1},    {"a long row", 1, 4097, 0, 0},
     {"several threads", 70, 43, 3, 0},
 };
 

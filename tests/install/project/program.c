@@ -10,8 +10,12 @@ int main(int argc, char **argv)
     const kn_function *relu2 = NULL;
     float in[3] = {-1, 2, 3}, out[3] = {0};
     int64_t shape[] = {3}, strides[] = {1};
-    DLTensor x = {.data = in, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1},
-                  .shape = shape, .strides = strides};
+    DLTensor x = {.data = in,
+                  .device = {kDLCPU, 0},
+                  .ndim = 1,
+                  .dtype = {kDLFloat, 32, 1},
+                  .shape = shape,
+                  .strides = strides};
     DLTensor y = x;
     y.data = out;
     if (argc != 2)

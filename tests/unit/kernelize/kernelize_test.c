@@ -28,7 +28,11 @@ static float ask(kn_module *module, DLDataTypeCode code)
 {
     float in[2] = {1, 2}, out[2] = {0, 0};
     int64_t shape[1] = {2};
-    DLTensor x = {.data = in, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {(uint8_t)code, 32, 1}, .shape = shape};
+    DLTensor x = {.data = in,
+                  .device = {kDLCPU, 0},
+                  .ndim = 1,
+                  .dtype = {(uint8_t)code, 32, 1},
+                  .shape = shape};
     DLTensor y = x;
     y.data = out;
     kn_error err = KN_ERROR_INIT;
@@ -50,19 +54,23 @@ static void test_first_path(void **state)
     kn_error err = KN_ERROR_INIT;
     package_make(&dir, "good.so", LAYERS);
     assert_int_equal(kn_context_open(NULL, &ctx, &err), KN_OK);
-    assert_int_equal(kn_class_new(KN_CLASS_OPTIONS(.name = "test.Scale", .layer = "Scale", .forward = negate,
-                                                   .signature = "(x: f32 [..., d]) -> (y: like x)"),
-                                  &cls, &err),
-                     KN_OK);
+    assert_int_equal(
+        kn_class_new(KN_CLASS_OPTIONS(.name = "test.Scale", .layer = "Scale", .forward = negate,
+                                      .signature = "(x: f32 [..., d]) -> (y: like x)"),
+                     &cls, &err),
+        KN_OK);
     assert_int_equal(kn_module_new(NULL, "model", NULL, &root, &err), KN_OK);
     assert_int_equal(kn_module_new(root, "layers.0.scale", cls, &a, &err), KN_OK);
     assert_int_equal(kn_module_new(root, "layers.1.scale", cls, &b, &err), KN_OK);
     assert_int_equal(kn_module_set_value(a, "factor", kn_float(3), &err), KN_OK);
     assert_int_equal(kn_module_set_value(b, "factor", kn_float(5), &err), KN_OK);
-    assert_int_equal(kn_mapping_with(NULL, KN_ENTRY(.layer = "Scale", .device = "cpu", .path = dir.root), 1, &map, &err),
+    assert_int_equal(kn_mapping_with(NULL,
+                                     KN_ENTRY(.layer = "Scale", .device = "cpu", .path = dir.root),
+                                     1, &map, &err),
                      KN_OK);
     const kn_status st = kn_kernelize(
-        ctx, root, KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE, .mapping = map, .device = "cpu"), &plan, &err);
+        ctx, root, KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE, .mapping = map, .device = "cpu"),
+        &plan, &err);
     print_message("%s\n%s\n", kn_error_text(&err), kn_plan_text(plan));
     assert_int_equal(st, KN_OK);
     char *json = NULL;
