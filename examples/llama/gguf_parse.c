@@ -269,8 +269,10 @@ static bool take_count(reader *r, uint64_t min_bytes, const char *what, size_t *
     if (!take_int(r, 8, what, &count))
         return false;
     if (count > (r->size - r->at) / min_bytes)
-        return FAIL_AT(r, start, "%s is %llu, more than a file of %llu bytes holds", what,
-                       gguf_ull(count), gguf_ull(r->size));
+        return FAIL_AT(
+            r, start,
+            "%s is %llu, more than a file of %llu bytes holds: it is truncated or damaged", what,
+            gguf_ull(count), gguf_ull(r->size));
     *out = (size_t)count;
     return true;
 }

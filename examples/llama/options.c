@@ -65,7 +65,6 @@ kn_status llama_options_parse(int argc, char **argv, llama_options *out, kn_erro
                            .n_threads = n_processors()};
     opterr = 0;
     while (st == KN_OK) {
-        const int at = optind;
         const int option = getopt_long(argc, argv, ":", table, NULL);
         if (option == -1)
             break;
@@ -97,7 +96,11 @@ kn_status llama_options_parse(int argc, char **argv, llama_options *out, kn_erro
         case ':':
             return kn_error_set(err, KN_ERR_INVALID, "%s needs a value", argv[optind - 1]);
         default:
-            return kn_error_set(err, KN_ERR_INVALID, "unknown option %s, see --help", argv[at]);
+            if (optopt > 0 && optopt < 256)
+                return kn_error_set(err, KN_ERR_INVALID, "unknown option -%c, see --help", optopt);
+            return kn_error_set(err, KN_ERR_INVALID, "%s %s, see --help",
+                                optopt ? "no value is accepted in" : "unknown option",
+                                argv[optind - 1]);
         }
     }
     if (st != KN_OK)
