@@ -371,12 +371,19 @@ kn_status token_list_add(token_list *list, int32_t id, kn_error *err)
     return KN_OK;
 }
 
-// The longest special token whose name the text begins with; -1: none.
+static bool within_character(const char *text, size_t at, size_t n_bytes)
+{
+    return at < n_bytes && ((uint8_t)text[at] & 0xC0) == 0x80;
+}
+
+// The longest special token whose name the text begins with, in whole characters: names come from the file and may be no
+// UTF-8. -1: none.
 static int32_t special_at(const tokenizer *tok, const char *text, size_t n_bytes)
 {
-    for (size_t i = 0; i < tok->n_specials; ++i) {
+    for (size_t i = 0; i < tok->n_specials && !within_character(text, 0, n_bytes); ++i) {
         const gguf_string name = tok->tokens[tok->specials[i]];
-        if (name.n_bytes <= n_bytes && memcmp(name.bytes, text, name.n_bytes) == 0)
+        if (name.n_bytes <= n_bytes && memcmp(name.bytes, text, name.n_bytes) == 0 &&
+            !within_character(text, name.n_bytes, n_bytes))
             return tok->specials[i];
     }
     return -1;
