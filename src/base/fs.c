@@ -380,7 +380,7 @@ static kn_status check_link(const char *path, const char *real_root, kn_error *e
     if (st == KN_ERR_NO_MEMORY)
         return kni_no_memory(err);
     const size_t size = strlen(real_root);
-    if (st != KN_OK)
+    if (!real)
         st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s: is a link that leads nowhere", path);
     else if (strncmp(real, real_root, size) != 0 ||
              (size > 1 && real[size] != '/' && real[size] != '\0'))
@@ -458,7 +458,7 @@ kn_status kni_tree_list(const char *root, kni_names *out, kn_error *err)
     char *real_root = NULL;
     *out = (kni_names){NULL, 0, 0};
     kn_status st = kni_path_real(root, &real_root, err);
-    if (st != KN_OK)
+    if (!real_root)
         return st;
     tree_walk walk = {.root = root, .real_root = real_root, .files = out};
     st = walk_dir(&walk, "", err);

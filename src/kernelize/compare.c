@@ -12,6 +12,7 @@
 // Output tensors of our own, made like the caller's: dense, in row-major order.
 typedef struct copies {
     DLTensor tensors[KN_LAYER_PARAMS_MAX];
+    kn_tensor_type types[KN_LAYER_PARAMS_MAX]; // shapes lie here
     int64_t strides[KN_LAYER_PARAMS_MAX][KN_LAYER_RANK_MAX];
     void *memory[KN_LAYER_PARAMS_MAX];
     int32_t n;
@@ -174,7 +175,7 @@ static kn_status run_both(const kni_kernel_binding *record, kn_module *module,
                           kn_comparison *out, kn_error *err)
 {
     kn_value all[2 * KN_LAYER_PARAMS_MAX];
-    kn_tensor_type types[KN_LAYER_PARAMS_MAX];
+    kn_tensor_type *types = own_copies->types;
     kn_mismatch mismatch;
     memcpy(all, values, (size_t)n_inputs * sizeof(*all));
     kn_status st = kn_module_infer(module, values, n_inputs, types, record->n_outputs, err);

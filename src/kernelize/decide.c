@@ -27,7 +27,7 @@ static kn_status contradict(kni_decision *d, const char *reason)
 static void capability_text(int64_t capability, char out[40])
 {
     if (capability < 0)
-        strcpy(out, "an unknown capability");
+        snprintf(out, 40, "an unknown capability");
     else
         snprintf(out, 40, "capability %lld", (long long)capability);
 }

@@ -128,7 +128,7 @@ int32_t kni_find_layout_break(const DLTensor *t, kni_layout layout)
 
 int32_t kni_find_like_break(const DLTensor *like, const DLTensor *t)
 {
-    int64_t wanted[KN_LAYER_RANK_MAX], dense[KN_LAYER_RANK_MAX];
+    int64_t wanted[KN_LAYER_RANK_MAX] = {0}, dense[KN_LAYER_RANK_MAX];
     const int64_t *strides = t->strides;
     kni_like_strides(like->ndim, like->shape, like->strides, wanted);
     if (!strides) {

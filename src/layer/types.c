@@ -183,7 +183,7 @@ static bool parse_linear(kni_parser *p, const dims_scope *scope, kni_dim *dim)
     *dim = (kni_dim){.mul = 1};
     if (p->token.kind == KNI_TOKEN_INTEGER) {
         const size_t at = p->token.at;
-        int32_t number;
+        int32_t number = 0;
         if (!take_extent(p, &number))
             return false;
         if (!kni_accept(p, '*')) {
