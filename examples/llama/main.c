@@ -26,6 +26,7 @@ typedef struct program {
     generation kernels;
     generation plain;
     logits_difference difference;
+    uint64_t n_fallback_calls; // of the run with kernels
 } program;
 
 static void print_text(void *user, const char *text, size_t n_bytes)
@@ -108,17 +109,41 @@ static kn_status run(program *p, const char *title, const generation *before, ge
     return st;
 }
 
+// A kernel takes only calls that fit its signature; the others fell back to the layer's own forward.
+static kn_status count_fallback_calls(program *p, kn_error *err)
+{
+    kn_plan *now = NULL;
+    const kn_status st = kn_report(llama_model_root(p->model), &now, err);
+    for (size_t i = 0; st == KN_OK && i < kn_plan_count(now); ++i)
+        for (int reason = KN_FITS + 1; reason < KN_MISMATCH_REASONS; ++reason)
+            p->n_fallback_calls += kn_plan_fallback_count(now, i, (kn_mismatch_reason)reason);
+    kn_plan_free(now);
+    return st;
+}
+
+// The first call pays for what later ones find ready: memory, threads, caches. It is not measured.
+static kn_status warm_up(program *p, kn_error *err)
+{
+    const float *logits;
+    return llama_model_forward(p->model, p->prompt.ids, 1, &logits, err);
+}
+
 static kn_status run_both(program *p, kn_error *err)
 {
+    kn_status st = warm_up(p, err);
+    if (st != KN_OK)
+        return st;
     if (!p->options.mapping || p->options.no_kernels)
         return run(p, "Without kernels:", NULL, &p->plain, err);
-    kn_status st = use_kernels(p, err);
+    st = use_kernels(p, err);
     // What is kept to compare stays small beside the weights.
     if (st == KN_OK)
         st = logits_log_init(&p->log, p->weights.config.n_vocab, p->options.n_tokens,
                              p->weights.n_bytes / 20, err);
     if (st == KN_OK)
         st = run(p, "With kernels:", NULL, &p->kernels, err);
+    if (st == KN_OK)
+        st = count_fallback_calls(p, err);
     if (st == KN_OK)
         st = kn_unkernelize(llama_model_root(p->model), NULL, err);
     if (st == KN_OK)
@@ -134,6 +159,7 @@ static kn_status report(program *p, kn_error *err)
                             .kernels = p->plan ? &p->kernels : NULL,
                             .plain = &p->plain,
                             .difference = p->difference,
+                            .n_fallback_calls = p->n_fallback_calls,
                             .weights_bytes = p->weights.n_bytes};
     if (p->options.json)
         return llama_report_json(&r, err);

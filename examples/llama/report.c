@@ -62,6 +62,8 @@ void llama_report_print(const llama_report *r)
             printf("the same tokens\n");
         else
             printf("other tokens from the %lldth on\n", (long long)r->difference.first_other + 1);
+        printf("  calls that fell back to a layer's own forward: %llu\n",
+               (unsigned long long)r->n_fallback_calls);
     }
     printf("  peak memory: %.0f MB, %.2f of the weights as float\n", peak_bytes() / 1e6,
            peak_bytes() / (double)r->weights_bytes);
@@ -120,11 +122,12 @@ kn_status llama_report_json(const llama_report *r, kn_error *err)
     if (r->kernels)
         json_array_append_new(runs, run_json(r->kernels, true));
     json_array_append_new(runs, run_json(r->plain, false));
-    json_t *document = json_pack(
-        "{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:f, s:I}", "model", r->options->model, "prompt",
-        r->options->prompt, "prompt_tokens", ids_json(r->prompt), "threads", r->options->n_threads,
-        "plan", plan, "runs", runs, "logits_difference", difference_json(r), "peak_bytes",
-        peak_bytes(), "weights_bytes", (json_int_t)r->weights_bytes);
+    json_t *document =
+        json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:I, s:f, s:I}", "model", r->options->model,
+                  "prompt", r->options->prompt, "prompt_tokens", ids_json(r->prompt), "threads",
+                  r->options->n_threads, "plan", plan, "runs", runs, "logits_difference",
+                  difference_json(r), "fallback_calls", (json_int_t)r->n_fallback_calls,
+                  "peak_bytes", peak_bytes(), "weights_bytes", (json_int_t)r->weights_bytes);
     if (st != KN_OK) {
         json_decref(document);
         return st;

@@ -14,6 +14,7 @@ typedef struct llama_report {
     const generation *kernels; // NULL: no run with kernels
     const generation *plain;
     logits_difference difference; // of both runs
+    uint64_t n_fallback_calls;    // of the run with kernels: calls that a kernel did not take
     size_t weights_bytes;         // as float
 } llama_report;
 
