@@ -169,9 +169,9 @@ kn_status kni_package_check(const kn_package *package, const kn_target *target,
     kn_status st = check_files(&check, library);
     if (st == KN_OK) {
         verdict.digests_checked = package->metadata.digest.present;
-        if (library->fd < 0)
-            st = kni_check_pass(&check, KNI_STAGE_CODE, "library",
-                                "the package holds no native code");
+        st = library->fd >= 0 ? kni_check_target(&check)
+                              : kni_check_pass(&check, KNI_STAGE_CODE, "library",
+                                               "the package holds no native code");
     }
     verdict.runs = st == KN_OK;
     if (out) {

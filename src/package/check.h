@@ -1,4 +1,5 @@
-// The rules of kn_package_check, in the order they are asked: files first, then code.
+// The rules of kn_package_check, in the order they are asked: files (check.c), then what metadata.json asks for
+// (check_target.c).
 #ifndef KNI_PACKAGE_CHECK_H
 #define KNI_PACKAGE_CHECK_H
 
@@ -28,5 +29,8 @@ kn_status kni_check_refuse(const kni_check *check, kn_status status, const char 
 // The same with a lower function's error, which is disposed. Without memory there, the error is that.
 kn_status kni_check_refuse_because(const kni_check *check, kn_error *why, const char *stage,
                                    const char *rule, const char *admits);
+
+// What metadata.json asks of the device and the CPU.
+kn_status kni_check_target(const kni_check *check);
 
 #endif
