@@ -120,8 +120,12 @@ static void test_generates(void **state)
     assert_true(json_is_null(json_object_get(document, "plan")));
     assert_true(json_is_null(json_object_get(document, "logits_difference")));
     assert_true(json_number_value(json_object_get(run, "tokens_per_second")) > 0);
+#if defined(__SANITIZE_THREAD__)
+    print_message("  peak memory: skipped, ThreadSanitizer keeps shadows of it\n");
+#else
     assert_true(json_number_value(json_object_get(document, "peak_bytes")) <=
                 1.3 * json_number_value(json_object_get(document, "weights_bytes")));
+#endif
     json_decref(document);
     free(dump);
 }
