@@ -53,7 +53,7 @@ AVX2 KNA_INLINE void avx2_store(void *data, int64_t i, unsigned type, __m256 v)
 /** The first n (1 … 7) elements from i, then zeros. */
 AVX2 KNA_INLINE __m256 avx2_load_n(const void *data, int64_t i, int64_t n, unsigned type)
 {
-    char buffer[32] = {0};
+    char buffer[64] = {0}; // holds eight of every type that real_size knows
     memcpy(buffer, real_at(data, i, type), (size_t)(n * real_size(type)));
     return avx2_load(buffer, 0, type);
 }
