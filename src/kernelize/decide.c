@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/trace.h"
 #include "context/context.h"
+#include "context/kernel.h"
 
 // The own forward serves, or it is an error: as the fallback set says. reason and admits are set already.
 static void fall_back(const kni_request *request, kni_decision *d, uint32_t rule, kn_status status)
@@ -199,9 +200,12 @@ static kn_status take_layer(const kni_request *request, const kn_host_class *cls
         !kni_set(&d->revision, kn_kernel_revision(kernel)))
         return kni_no_memory(err);
     kn_status st = kn_package_layer_find(package, d->layer_name, &layer, &why);
-    if (st == KN_OK)
+    const bool is_dry = request->options.flags & KN_KERNELIZE_DRY_RUN;
+    // A kernel for a device that is only described has no functions: enough to decide, not to swap.
+    const bool has_functions = !is_dry || !kni_kernel_is_planned(kernel);
+    if (st == KN_OK && has_functions)
         st = kn_kernel_function(kernel, kn_layer_function(layer.layer, false), &forward, &why);
-    if (st == KN_OK && layer.has_backward)
+    if (st == KN_OK && has_functions && layer.has_backward)
         st = kn_kernel_function(kernel, kn_layer_function(layer.layer, true), &backward, &why);
     if (st != KN_OK) {
         if (!kni_trace_add(d->trace, "layer", d->layer_name, false, "layer", NULL, "%s",

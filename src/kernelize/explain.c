@@ -68,6 +68,7 @@ kn_status kn_explain(kn_context *ctx, const char *const *layers, size_t n_layers
     kn_status st = kni_request_init(&request, ctx, opts, err);
     if (st != KN_OK)
         return st;
+    request.options.flags |= KN_KERNELIZE_DRY_RUN;
     kn_plan *plan = kni_plan_new(request.mode);
     st = plan ? KN_OK : kni_no_memory(err);
     if (st == KN_OK && request.device == KN_DEVICE_NONE)

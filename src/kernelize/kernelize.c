@@ -158,6 +158,11 @@ static kn_status visit(const kn_host_module *module, void *data, kn_error *err)
 
 // --- decisions ---
 
+static bool is_dry(const kni_request *request)
+{
+    return request->options.flags & (KN_KERNELIZE_DRY_RUN | KN_KERNELIZE_NO_RESOLVE);
+}
+
 static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error *err)
 {
     const char *reason = d->state == KN_HOST_FOREIGN ? "a forward of its own was set on the module"
@@ -186,7 +191,7 @@ static kn_status decide(work *w, const met *m, kni_decision *d, kn_error *err)
     if (is_foreign(m->state) || cls.refusal)
         return leave_alone(d, &cls, err);
     st = kni_decide(w->ctx, w->request, w->host, &cls, d, err);
-    if (st == KN_OK && d->outcome == KN_OUTCOME_KERNEL)
+    if (st == KN_OK && d->outcome == KN_OUTCOME_KERNEL && !is_dry(w->request))
         st = w->host->prepare(w->host->user, m->cls, &d->kernel, &d->binding, err);
     return st;
 }
@@ -319,7 +324,7 @@ static void warn_of_nothing(work *w)
 
 static void commit_all(work *w, tally *tallies)
 {
-    const bool dry = w->request->options.flags & (KN_KERNELIZE_DRY_RUN | KN_KERNELIZE_NO_RESOLVE);
+    const bool dry = is_dry(w->request);
     for (size_t i = 0; i < w->plan->n_records; ++i) {
         kni_record *record = &w->plan->records[i];
         const kni_decision *d = w->plan->decisions[record->decision];
