@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -159,6 +160,30 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
     return st;
 }
 
+// Reads the shared object where it lies; nothing of it runs.
+static kn_status check_object(const kni_check *check, const kni_checked_file *library)
+{
+    const size_t size = library->info.st_size > 0 ? (size_t)library->info.st_size : 0;
+    const char *name = check->package->library;
+    kni_elf elf = {.n_loads = 0};
+    kn_error why = KN_ERROR_INIT;
+    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, library->fd, 0) : NULL;
+    if (data == MAP_FAILED)
+        return kni_error_errno(check->err, errno, name, "cannot map");
+    kn_status st = kni_elf_read(data, size, name, &elf, &why);
+    if (st != KN_OK)
+        st = kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "elf",
+                                      "a shared object for Linux");
+    if (st == KN_OK)
+        st = kni_check_library(check, &elf);
+    if (st == KN_OK)
+        st = kni_check_code(check, &elf);
+    kni_elf_dispose(&elf);
+    if (data)
+        munmap(data, size);
+    return st;
+}
+
 kn_status kni_package_check(const kn_package *package, const kn_target *target,
                             kn_package_verdict *out, kni_checked_file *library, kn_trace *trace,
                             kn_error *err)
@@ -172,6 +197,8 @@ kn_status kni_package_check(const kn_package *package, const kn_target *target,
         st = library->fd >= 0 ? kni_check_target(&check)
                               : kni_check_pass(&check, KNI_STAGE_CODE, "library",
                                                "the package holds no native code");
+        if (st == KN_OK && library->fd >= 0)
+            st = check_object(&check, library);
     }
     verdict.runs = st == KN_OK;
     if (out) {

@@ -1,8 +1,10 @@
-// The rules of kn_package_check, in the order they are asked: files (check.c), then what metadata.json asks for
-// (check_target.c).
+// The rules of kn_package_check, in the order they are asked: files (check.c), what metadata.json asks
+// (check_target.c), the shared object (check_library.c), the code in
+// it for the device (check_code.c).
 #ifndef KNI_PACKAGE_CHECK_H
 #define KNI_PACKAGE_CHECK_H
 
+#include "package/elf.h"
 #include "package/package.h"
 
 // Stages of the trace.
@@ -32,5 +34,11 @@ kn_status kni_check_refuse_because(const kni_check *check, kn_error *why, const 
 
 // What metadata.json asks of the device and the CPU.
 kn_status kni_check_target(const kni_check *check);
+
+// What the shared object needs, exports and asks of the machine.
+kn_status kni_check_library(const kni_check *check, const kni_elf *elf);
+
+// The code for the target's device that is in it.
+kn_status kni_check_code(const kni_check *check, const kni_elf *elf);
 
 #endif

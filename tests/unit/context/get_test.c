@@ -63,7 +63,8 @@ static void test_get(void **state)
     assert_string_equal(kn_layer_function(layer.layer, false), "scale");
 
     // Every rule left an entry, and asking again tells the same.
-    static const char *const rules[] = {"path", "", "digest", "backend", "features"};
+    static const char *const rules[] = {"path",     "",      "digest",  "backend",
+                                        "features", "needs", "machine", "exports"};
     assert_int_equal(kn_trace_count(trace), KN_LEN(rules));
     for (size_t i = 0; i < KN_LEN(rules); ++i) {
         assert_string_equal(kn_trace_get(trace, i).rule, rules[i]);
@@ -175,6 +176,11 @@ static void test_refusals_run_nothing(void **state)
         kn_status status;
     } rows[] = {
         {"file not listed", "good.so", "extra", KN_ERR_UNTRUSTED},
+        {"needs another library", "needed.so", NULL, KN_ERR_UNTRUSTED},
+        {"search path", "rpath.so", NULL, KN_ERR_UNTRUSTED},
+        {"executable stack", "executable_stack.so", NULL, KN_ERR_UNTRUSTED},
+        {"newer glibc", "future_glibc.so", NULL, KN_ERR_INCOMPATIBLE},
+        {"TVM's loader", "tvm_loader.so", NULL, KN_ERR_UNSUPPORTED},
     };
     kn_context *ctx = open_context(NULL, NULL);
     for (size_t i = 0; i < KN_LEN(rows); ++i) {

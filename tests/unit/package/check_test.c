@@ -105,18 +105,44 @@ static void make_text(const package_dir *dir)
     package_seal(dir->variant, "");
 }
 
+static void patch(const package_dir *dir, long offset, const char *bytes, size_t size)
+{
+    char path[PACKAGE_PATH_MAX];
+    const int fd = open(package_path(dir->variant, "kernel.so", path), O_WRONLY);
+    assert_true(fd >= 0 && pwrite(fd, bytes, size, offset) == (ssize_t)size);
+    close(fd);
+    package_seal(dir->variant, "");
+}
+
+static void truncate_object(const package_dir *dir)
+{
+    char path[PACKAGE_PATH_MAX];
+    assert_int_equal(truncate(package_path(dir->variant, "kernel.so", path), 1000), 0);
+    package_seal(dir->variant, "");
+}
+
+static void make_s390(const package_dir *dir)
+{
+    patch(dir, 18, "\x16\x00", 2); // e_machine
+}
+
+static void make_32_bits(const package_dir *dir)
+{
+    patch(dir, 4, "\x01", 1); // EI_CLASS
+}
+
 #define SCALE(signature, call)                                                                     \
     ", \"layers\": {\"Scale\": {\"signature\": \"" signature "\", \"forward\": \"" call "\"}}"
 #define SIGNATURE "(x: f32 [...], factor: float = 2.0) -> (y: like x)"
 
 static const row rows[] = {
-    {"good", "good.so", "", NULL, NULL, KN_OK, "features", NULL},
-    {"byte code and a signature", "good.so", "", add_byte_code, NULL, KN_OK, "features", NULL},
-    {"a link inside, listed", "good.so", "", add_listed_link, NULL, KN_OK, "features", NULL},
-    {"a search path inside", "origin.so", "", NULL, NULL, KN_OK, "features", NULL},
-    {"a feature that is here", "good.so", ", \"cpu-features\": []", NULL, NULL, KN_OK, "features",
+    {"good", "good.so", "", NULL, NULL, KN_OK, "exports", NULL},
+    {"byte code and a signature", "good.so", "", add_byte_code, NULL, KN_OK, "exports", NULL},
+    {"a link inside, listed", "good.so", "", add_listed_link, NULL, KN_OK, "exports", NULL},
+    {"a search path inside", "origin.so", "", NULL, NULL, KN_OK, "exports", NULL},
+    {"a feature that is here", "good.so", ", \"cpu-features\": []", NULL, NULL, KN_OK, "exports",
      NULL},
-    {"a layer", "good.so", SCALE(SIGNATURE, "scale(y, x, factor)"), NULL, NULL, KN_OK, "features",
+    {"a layer", "good.so", SCALE(SIGNATURE, "scale(y, x, factor)"), NULL, NULL, KN_OK, "exports",
      NULL},
 
     {"library longer than listed", "good.so", "", append_byte, NULL, KN_ERR_UNTRUSTED, "digest",
@@ -142,6 +168,25 @@ static const row rows[] = {
     {"text for a library", "good.so", "", make_text, NULL, KN_ERR_FORMAT, "library",
      "'kernel.so' is no ELF file"},
 
+    {"cut short", "good.so", "", truncate_object, NULL, KN_ERR_FORMAT, "elf", "kernel.so"},
+    {"32 bits", "good.so", "", make_32_bits, NULL, KN_ERR_INCOMPATIBLE, "elf", "kernel.so"},
+    {"another machine", "good.so", "", make_s390, NULL, KN_ERR_INCOMPATIBLE, "machine", "s390x"},
+    {"a newer glibc", "future_glibc.so", "", NULL, NULL, KN_ERR_INCOMPATIBLE, "machine",
+     "glibc 2.99"},
+    {"needs another library", "needed.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs",
+     "libkn_fixture_helper.so"},
+    {"calls itself libgomp", "system_soname.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "soname",
+     "'libgomp.so.1'"},
+    {"a search path", "rpath.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs", "/tmp"},
+    {"a search path above", "rpath_outside.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs",
+     "$ORIGIN/../.."},
+    {"audit", "audit.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs", "libkn_audit.so"},
+    {"filter", "filter.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs", "libkn_filter.so"},
+    {"auxiliary", "auxiliary.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs", "libkn_auxiliary.so"},
+    {"executable stack", "executable_stack.so", "", NULL, NULL, KN_ERR_UNTRUSTED, "needs",
+     "executable stack"},
+    {"TVM's own loader", "tvm_loader.so", "", NULL, NULL, KN_ERR_UNSUPPORTED, "needs",
+     "__tvm_ffi__library_ctx"},
     {"a feature that no CPU has", "good.so", ", \"cpu-features\": [\"sse99\"]", NULL, NULL,
      KN_ERR_INCOMPATIBLE, "features", "'sse99'"},
     {"a feature above the target's level", "good.so", ", \"cpu-features\": [\"avx2\"]", NULL,
@@ -150,6 +195,8 @@ static const row rows[] = {
      KN_ERR_INCOMPATIBLE, "backend", "for 'cuda', the device is cpu"},
     {"an unknown backend", "good.so", ", \"backend\": {\"type\": \"abacus\"}", NULL, NULL,
      KN_ERR_INCOMPATIBLE, "backend", "for 'abacus'"},
+    {"a layer without a function", "good.so", SCALE(SIGNATURE, "scaled(y, x, factor)"), NULL, NULL,
+     KN_ERR_INCOMPATIBLE, "exports", "calls the function 'scaled'"},
 };
 
 static void check_row(const row *r)
@@ -166,8 +213,9 @@ static void check_row(const row *r)
     assert_int_equal(kn_package_open(dir.variant, &package, NULL), KN_OK);
     if (r->change)
         r->change(&dir);
-    if (r->change == add_listed_link || r->change == add_second_object ||
-        r->change == make_text) { // sealed again
+    if (r->change == add_listed_link || r->change == add_second_object || r->change == make_text ||
+        r->change == truncate_object || r->change == make_s390 ||
+        r->change == make_32_bits) { // sealed again
         kn_package_close(package);
         if (kn_package_open(dir.variant, &package, &err) != KN_OK)
             fail_msg("%s", kn_error_text(&err));

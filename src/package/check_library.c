@@ -1,0 +1,80 @@
+#include <string.h>
+
+#include "base/error.h"
+#include "package/check.h"
+#include "package/elf_check.h"
+
+static kn_status check_needs(const kni_check *check, const kni_elf *elf)
+{
+    kn_error why = KN_ERROR_INIT;
+    if (kni_elf_check_needs(elf, check->package->library, &why) != KN_OK)
+        return kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "needs", NULL);
+    // The dynamic linker would hand this library to whoever needs one of that name later.
+    if (elf->soname && kni_elf_may_need(elf->soname))
+        return kni_check_refuse(
+            check, KN_ERR_UNTRUSTED, KNI_STAGE_CODE, "soname", "a name of its own, or none",
+            "the library calls itself '%s', as one of the system does", elf->soname);
+    return kni_check_pass(check, KNI_STAGE_CODE, "needs", "needs %zu libraries, all accepted",
+                          elf->n_needed);
+}
+
+static kn_status check_machine(const kni_check *check, const kni_elf *elf)
+{
+    kn_machine *machine = check->target->machine;
+    const char *arch = kn_machine_cpu_arch(machine);
+    int32_t major = -1, minor = -1;
+    kn_error why = KN_ERROR_INIT;
+    kn_machine_glibc(machine, &major, &minor);
+    if (major < 0 && elf->glibc.major)
+        return kni_check_refuse(check, KN_ERR_INCOMPATIBLE, KNI_STAGE_CODE, "machine",
+                                "the GNU C library",
+                                "the library needs glibc %u.%u, and this "
+                                "process has another C library",
+                                elf->glibc.major, elf->glibc.minor);
+    const kni_elf_version glibc = {major > 0 ? (uint32_t)major : 0, (uint32_t)minor, 0};
+    if (kni_elf_check_runs(elf, check->package->library, arch, glibc, &why) != KN_OK)
+        return kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "machine", NULL);
+    return kni_check_pass(check, KNI_STAGE_CODE, "machine", "for %s, needs glibc %u.%u", arch,
+                          elf->glibc.major, elf->glibc.minor);
+}
+
+static kn_status check_layer_function(const kni_check *check, const kni_elf *elf,
+                                      const kni_metadata_layer *layer, bool backward)
+{
+    const char *name = kn_layer_function(layer->layer, backward);
+    for (size_t i = 0; name && i < elf->n_functions; ++i)
+        if (strcmp(elf->functions[i], name) == 0)
+            return KN_OK;
+    if (!name)
+        return KN_OK;
+    return kni_check_refuse(check, KN_ERR_INCOMPATIBLE, KNI_STAGE_CODE, "exports",
+                            "a library that exports every function of its layers",
+                            "the layer %s calls the function '%s', which the library does not "
+                            "export",
+                            layer->name, name);
+}
+
+static kn_status check_exports(const kni_check *check, const kni_elf *elf)
+{
+    const kni_metadata *metadata = &check->package->metadata;
+    for (size_t i = 0; i < metadata->n_layers; ++i) {
+        kn_status st = check_layer_function(check, elf, &metadata->layers[i], false);
+        if (st == KN_OK)
+            st = check_layer_function(check, elf, &metadata->layers[i], true);
+        if (st != KN_OK)
+            return st;
+    }
+    return kni_check_pass(
+        check, KNI_STAGE_CODE, "exports", "exports %zu functions%s", elf->n_functions,
+        elf->has_unique_symbols ? " (and symbols that are unique in the whole process)" : "");
+}
+
+kn_status kni_check_library(const kni_check *check, const kni_elf *elf)
+{
+    kn_status st = check_needs(check, elf);
+    if (st == KN_OK)
+        st = check_machine(check, elf);
+    if (st == KN_OK)
+        st = check_exports(check, elf);
+    return st;
+}
