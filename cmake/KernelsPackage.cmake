@@ -1,7 +1,8 @@
 # kernels_add_package(): one line of CMake for a kernel author, in this tree and with an installed libkernels.
 #
 #   kernels_add_package(<name> VERSION <n> LAYERS <layers.json> SOURCES <file>…
-#                       [CARD <CARD.md>] [BACKEND <cpu>] [INCLUDE <dir>…] [DEPENDS <target or file>…] [OUTPUT <dir>])
+#                       [CARD <CARD.md>] [LICENSE <SPDX expression>] [BACKEND <cpu>] [INCLUDE <dir>…]
+#                       [DEPENDS <target or file>…] [OUTPUT <dir>])
 #
 # Builds the shared object <name>.so, target kernel_<name>, as the loader's rules want it: only the __tvm_ffi_ symbols
 # leave it, it needs nothing but libtvm_ffi, the C and C++ run-time libraries and libgomp, and it has no RPATH. OpenMP is
@@ -12,7 +13,7 @@
 # INCLUDE adds include directories, DEPENDS what must be built before the object. See docs/packages.md.
 
 function(kernels_add_package name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION;LAYERS;CARD;BACKEND;OUTPUT" "SOURCES;INCLUDE;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION;LAYERS;CARD;LICENSE;BACKEND;OUTPUT" "SOURCES;INCLUDE;DEPENDS")
   foreach(required VERSION LAYERS SOURCES)
     if(NOT arg_${required})
       message(FATAL_ERROR "kernels_add_package(${name}): ${required} is missing")
@@ -70,11 +71,15 @@ function(kernels_add_package name)
     cmake_path(ABSOLUTE_PATH arg_CARD BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
     set(card --card ${arg_CARD})
   endif()
+  set(license)
+  if(arg_LICENSE)
+    set(license --license ${arg_LICENSE})
+  endif()
   set(stamp ${CMAKE_CURRENT_BINARY_DIR}/${name}.packed)
   add_custom_command(
     OUTPUT ${stamp}
     COMMAND kernels::cli pack --name ${name} --version ${arg_VERSION} --backend ${arg_BACKEND} --layers ${arg_LAYERS}
-            --library $<TARGET_FILE:${target}> --out ${arg_OUTPUT}/${name} ${card}
+            --library $<TARGET_FILE:${target}> --out ${arg_OUTPUT}/${name} ${card} ${license}
     COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
     DEPENDS ${target} ${arg_LAYERS} ${arg_CARD} kernels::cli
     COMMENT "Packing ${arg_OUTPUT}/${name}"

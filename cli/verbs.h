@@ -1,0 +1,13 @@
+// The verbs: each takes the words that follow it and returns the exit status.
+#ifndef CLI_VERBS_H
+#define CLI_VERBS_H
+
+// X(name, what it does)
+#define CLI_VERB_LIST(X)                                                                           \
+    X(pack, "make a build variant from a shared object and layers.json, and run its layers")
+
+#define CLI_VERB_DECLARE(name, about) int cli_cmd_##name(int argc, char **argv);
+CLI_VERB_LIST(CLI_VERB_DECLARE)
+#undef CLI_VERB_DECLARE
+
+#endif
