@@ -11,9 +11,9 @@
 
 // --- the call ---
 
-static kn_call_args call_args(const kni_kernel_binding *r, kn_module *module,
-                              const kn_value *values, int32_t n_values,
-                              kn_value members[KN_LAYER_PARAMS_MAX])
+static inline kn_call_args call_args(const kni_kernel_binding *r, kn_module *module,
+                                     const kn_value *values, int32_t n_values,
+                                     kn_value members[KN_LAYER_PARAMS_MAX])
 {
     for (int32_t i = 0; i < r->n_members; ++i) {
         const kni_member *member =
@@ -33,7 +33,8 @@ static kn_call_args call_args(const kni_kernel_binding *r, kn_module *module,
 }
 
 // The only device that the code was chosen for, where devices of one type differ.
-static bool is_elsewhere(const kni_kernel_binding *r, const kn_value *values, int32_t n_values)
+static inline bool is_elsewhere(const kni_kernel_binding *r, const kn_value *values,
+                                int32_t n_values)
 {
     if (r->device_index < 0)
         return false;
@@ -43,9 +44,10 @@ static bool is_elsewhere(const kni_kernel_binding *r, const kn_value *values, in
     return false;
 }
 
-kn_mismatch_reason kni_binding_try(const kni_kernel_binding *r, kn_module *module,
-                                   const kn_value *values, int32_t n_values, kn_mismatch *mismatch,
-                                   kn_status *st, kn_error *err)
+// The whole of a bound call, in one piece: what is spread over functions here costs a tenth of it.
+static inline __attribute__((always_inline)) kn_mismatch_reason
+try_call(const kni_kernel_binding *r, kn_module *module, const kn_value *values, int32_t n_values,
+         kn_mismatch *mismatch, kn_status *st, kn_error *err)
 {
     kn_value members[KN_LAYER_PARAMS_MAX];
     kni_call_frame frame;
@@ -63,6 +65,13 @@ kn_mismatch_reason kni_binding_try(const kni_kernel_binding *r, kn_module *modul
               ? KN_OK
               : kni_function_finish(r->forward, code, &result, NULL, err);
     return KN_FITS;
+}
+
+kn_mismatch_reason kni_binding_try(const kni_kernel_binding *r, kn_module *module,
+                                   const kn_value *values, int32_t n_values, kn_mismatch *mismatch,
+                                   kn_status *st, kn_error *err)
+{
+    return try_call(r, module, values, n_values, mismatch, st, err);
 }
 
 kn_status kni_binding_describe(const kni_kernel_binding *r, kn_module *module,
@@ -98,8 +107,7 @@ static kn_status call_kernel(kn_module *module, const kn_value *values, int32_t 
     const kni_kernel_binding *r = (const kni_kernel_binding *)(const void *)self;
     kn_mismatch mismatch;
     kn_status st = KN_OK;
-    const kn_mismatch_reason reason =
-        kni_binding_try(r, module, values, n_values, &mismatch, &st, err);
+    const kn_mismatch_reason reason = try_call(r, module, values, n_values, &mismatch, &st, err);
     if (__builtin_expect(reason == KN_FITS, 1)) {
         if (st != KN_OK)
             kn_error_prefix(err, "module %s: kernel layer %s", module->path, r->layer_name);
