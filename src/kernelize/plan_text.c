@@ -12,7 +12,7 @@
 #include "kernelize/plan.h"
 
 #define DEPTH_MAX 64   // components of a path that become levels; the rest stays one name
-#define NAME_COLUMN 24 // names are padded to this
+#define NAME_COLUMN 32 // names are padded to this
 
 // One component of the paths. Children and siblings are indices; 0: none (the root is nobody's child).
 typedef struct node {
