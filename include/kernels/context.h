@@ -58,6 +58,28 @@ KN_API kn_mapping *kn_context_mapping(kn_context *ctx);
 /** Replaces the base mapping in one step; NULL: the empty one. Threads: any. */
 KN_API void kn_context_set_mapping(kn_context *ctx, const kn_mapping *mapping);
 
+/** The tvm-ffi library that kernels are called through. Begin with KN_TVM_FFI_INIT. */
+typedef struct kn_tvm_ffi {
+    size_t struct_size;
+    int32_t major;
+    int32_t minor;
+    int32_t patch;
+    uint32_t reserved;
+    const char *path; // its file; borrowed until the process ends, "" when it cannot be told
+} kn_tvm_ffi;
+
+#ifdef __cplusplus
+#define KN_TVM_FFI_INIT (kn_tvm_ffi{sizeof(kn_tvm_ffi), 0, 0, 0, 0, nullptr})
+#else
+#define KN_TVM_FFI_INIT ((kn_tvm_ffi){.struct_size = sizeof(kn_tvm_ffi)})
+#endif
+
+/**
+ * Opens libtvm_ffi, as the first kernel would, and says which one it is.
+ * Error: KN_ERR_LOAD (why it cannot be opened, or does not suit), KN_ERR_INVALID, KN_ERR_NO_MEMORY. Threads: any; blocks on the disk.
+ */
+KN_API kn_status kn_context_tvm_ffi(kn_context *ctx, kn_tvm_ffi *out, kn_error *err);
+
 /** A loaded kernel: one for each package that was loaded, borrowed until the context closes. Immutable. */
 typedef struct kn_kernel kn_kernel;
 

@@ -148,3 +148,23 @@ kn_status kni_context_tvm_ffi(kn_context *ctx, const kni_tvm_ffi **out, kn_error
     *out = &ctx->tvm_ffi;
     return KN_OK;
 }
+
+kn_status kn_context_tvm_ffi(kn_context *ctx, kn_tvm_ffi *out, kn_error *err)
+{
+    const kni_tvm_ffi *opened = NULL;
+    if (!ctx || !out || out->struct_size < sizeof(out->struct_size))
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_context_tvm_ffi: a context and KN_TVM_FFI_INIT are required");
+    const kn_status st = kni_context_tvm_ffi(ctx, &opened, err);
+    if (st != KN_OK)
+        return st;
+    const kn_tvm_ffi all = {
+        .struct_size = out->struct_size,
+        .major = (int32_t)opened->version.major,
+        .minor = (int32_t)opened->version.minor,
+        .patch = (int32_t)opened->version.patch,
+        .path = opened->path,
+    };
+    memcpy(out, &all, out->struct_size < sizeof(all) ? out->struct_size : sizeof(all));
+    return KN_OK;
+}

@@ -124,7 +124,7 @@ static kn_status find_symbol(void *handle, const char *name, void *out, kn_error
 
 kn_status kni_tvm_ffi_open(const char *path, kni_tvm_ffi *out, kn_error *err)
 {
-    kni_tvm_ffi api = {.was_loaded = false};
+    kni_tvm_ffi api = {.path = ""};
     void (*get_version)(TVMFFIVersion *) = NULL;
     void *handle = NULL;
     kn_status st = open_library(path, &handle, &api.was_loaded, err);
@@ -137,6 +137,8 @@ kn_status kni_tvm_ffi_open(const char *path, kni_tvm_ffi *out, kn_error *err)
     if (st != KN_OK || !get_version)
         return st; // what was opened stays: threads may run in it
     get_version(&api.version);
+    struct link_map *map = NULL;
+    api.path = dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map->l_name ? map->l_name : "";
     // The C ABI that the layouts here were compiled against.
     if (api.version.major != TVM_FFI_VERSION_MAJOR || api.version.minor < TVM_FFI_VERSION_MINOR)
         return kn_error_set(err, KN_ERR_LOAD,

@@ -11,7 +11,8 @@ typedef struct kni_tvm_ffi {
     TVMFFIVersion version;
     int (*object_dec_ref)(TVMFFIObjectHandle object);
     void (*error_move_from_raised)(TVMFFIObjectHandle *error);
-    bool was_loaded; // by somebody else, before this library asked
+    const char *path; // of its file, as long as the process lives; "" when it cannot be told
+    bool was_loaded;  // by somebody else, before this library asked
 } kni_tvm_ffi;
 
 // Opens the library: the copy that the process has already; else `path`; else (path NULL) the one beside this library, or where

@@ -60,6 +60,26 @@ static void test_device(void **state)
     unsetenv("KERNELS_DEVICE");
 }
 
+static void test_tvm_ffi(void **state)
+{
+    (void)state;
+    kn_context *ctx = NULL;
+    kn_tvm_ffi info = KN_TVM_FFI_INIT;
+    kn_error err = KN_ERROR_INIT;
+    assert_int_equal(kn_context_open(NULL, &ctx, NULL), KN_OK);
+    assert_int_equal(kn_context_tvm_ffi(ctx, NULL, NULL), KN_ERR_INVALID);
+    assert_int_equal(kn_context_tvm_ffi(ctx, &info, NULL), KN_OK);
+    assert_true(info.major > 0 || info.minor > 0 || info.patch > 0);
+    assert_non_null(strstr(info.path, "libtvm_ffi.so"));
+    kn_context_close(ctx);
+
+    assert_int_equal(
+        kn_context_open(KN_CONTEXT_OPTIONS(.tvm_ffi = "/no/such/library.so"), &ctx, NULL), KN_OK);
+    assert_int_equal(kn_context_tvm_ffi(ctx, &info, &err), KN_ERR_LOAD);
+    kn_error_dispose(&err);
+    kn_context_close(ctx);
+}
+
 static void test_mapping(void **state)
 {
     (void)state;
@@ -112,9 +132,8 @@ static void test_wrong_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_device),
-        cmocka_unit_test(test_mapping),
+        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_device),
+        cmocka_unit_test(test_tvm_ffi),   cmocka_unit_test(test_mapping),
         cmocka_unit_test(test_wrong_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
