@@ -81,7 +81,14 @@ KN_API const char *kn_package_license(const kn_package *package);
 KN_API const char *kn_package_backend(const kn_package *package); // "cpu", "cuda", …
 KN_API size_t kn_package_arch_count(const kn_package *package);
 KN_API const char *kn_package_arch(const kn_package *package,
-                                   size_t index);                 // declared: "9.0", "gfx90a"
+                                   size_t index); // declared: "9.0", "gfx90a"
+/**
+ * The devices that there is code for in the library, in the words of metadata.json: "9.0", "9.0a", "8.0+PTX", "gfx90a". Each once, in
+ * the file's order, with spaces between; "" for host code alone. Nothing of it runs.
+ * Owns: *out, the caller's: kn_string_free. Error: KN_ERR_NOT_FOUND (no library), KN_ERR_FORMAT, KN_ERR_INCOMPATIBLE (32 bits),
+ * KN_ERR_UNSUPPORTED (a newer container), KN_ERR_IO, KN_ERR_NO_MEMORY; *out is NULL then. Threads: any; blocks on the disk.
+ */
+KN_API kn_status kn_package_read_archs(const kn_package *package, char **out, kn_error *err);
 KN_API size_t kn_package_depend_count(const kn_package *package); // python-depends
 KN_API const char *kn_package_depend(const kn_package *package, size_t index);
 KN_API size_t kn_package_feature_count(const kn_package *package); // CPU features the code needs
