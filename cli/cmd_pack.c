@@ -17,10 +17,22 @@
 #include "trial.h"
 #include "verbs.h"
 
+// What stands in variant names, with its version or without; in metadata.json; and to kn_machine_parse.
+typedef struct backend {
+    const char *prefix, *type, *device;
+    size_t least_digits; // of the version; 0: there is none
+} backend;
+static const backend backends[] = {
+    {"cpu", "cpu", "cpu", 0},          {"cu", "cuda", "cuda", 3},  {"rocm", "rocm", "rocm", 2},
+    {"xpu", "xpu", "xpu", 5},          {"cann", "cann", "npu", 2}, {"metal", "metal", "mps", 0},
+    {"neuron", "neuron", "neuron", 0}, {"tpu", "tpu", "tpu", 0},
+};
+
 typedef struct pack {
     // What was asked for.
     const char *name, *version, *layers, *library, *out, *backend, *card, *license;
     cli_texts features;
+    const backend *kind; // of the backend that was asked for
     bool no_run, json;
     // What becomes of it.
     char *root;    // the temporary package, absolute
@@ -33,7 +45,21 @@ typedef struct pack {
     kn_error *err;
 } pack;
 
-static kn_status check_options(const pack *p)
+static const backend *find_backend(const char *text)
+{
+    for (size_t i = 0; i < KN_LEN(backends); ++i) {
+        const backend *b = &backends[i];
+        const size_t size = strlen(b->prefix);
+        const char *digits = text + size;
+        if (strncmp(text, b->prefix, size) == 0 && strspn(digits, "0123456789") == strlen(digits) &&
+            strlen(digits) <= 8 && strlen(digits) >= b->least_digits &&
+            (b->least_digits || !digits[0]))
+            return b;
+    }
+    return NULL;
+}
+
+static kn_status check_options(pack *p)
 {
     const size_t size = p->name ? strlen(p->name) : 0;
     const char *version = p->version;
@@ -51,8 +77,11 @@ static kn_status check_options(const pack *p)
     if (!version[0] || strlen(version) > 9 || strspn(version, "0123456789") != strlen(version))
         return kn_error_set(p->err, KN_ERR_INVALID,
                             "--version '%s': accepted is a whole number below 1000000000", version);
-    if (strcmp(p->backend, "cpu") != 0)
-        return kn_error_set(p->err, KN_ERR_UNSUPPORTED, "--backend '%s': accepted is cpu",
+    p->kind = find_backend(p->backend);
+    if (!p->kind)
+        return kn_error_set(p->err, KN_ERR_INVALID,
+                            "--backend '%s': accepted are cpu, cu128 (CUDA 12.8), rocm63, "
+                            "xpu20252, cann83, metal, neuron and tpu",
                             p->backend);
     return KN_OK;
 }
@@ -126,17 +155,17 @@ static kn_status make_id(const pack *p, char *out, size_t size)
 
 static kn_status describe(pack *p)
 {
-    json_t *layers = NULL, *backend = cli_json_object();
+    json_t *layers = NULL, *type = cli_json_object();
     char id[160];
     kn_status st = read_layers(p, &layers);
-    cli_json_set(backend, "type", cli_json_text(p->backend));
-    cli_json_set(backend, "archs", cli_json_array()); // of GPUs, and this is for the CPU
+    cli_json_set(type, "type", cli_json_text(p->kind->type));
+    cli_json_set(type, "archs", cli_json_array()); // until the library can be asked
     p->metadata = cli_json_object();
     cli_json_set(p->metadata, "name", cli_json_text(p->name));
     cli_json_set(p->metadata, "version", json_integer(atoi(p->version)));
     cli_json_set(p->metadata, "license", cli_json_text(p->license));
     cli_json_set(p->metadata, "python-depends", cli_json_array());
-    cli_json_set(p->metadata, "backend", backend);
+    cli_json_set(p->metadata, "backend", type);
     cli_json_set(p->metadata, "library", cli_json_text(p->object));
     cli_json_set(p->metadata, "cpu-features", texts_json(&p->features));
     if (st == KN_OK) {
@@ -162,6 +191,39 @@ static kn_status open_package(const pack *p, kn_package **out)
     else
         kn_error_set(p->err, st, "%s", text);
     kn_error_dispose(&why);
+    return st;
+}
+
+// The library is refused. What its name is while it is packed is of no interest to anybody.
+static void refuse_library(const pack *p, kn_error *why)
+{
+    const char *text = kn_error_text(why);
+    const size_t dir = strlen(p->dir), object = strlen(p->object);
+    if (strncmp(text, p->dir, dir) == 0) {
+        text += dir;
+        if (text[0] == '/' && strncmp(text + 1, p->object, object) == 0)
+            text += 1 + object;
+        text += strspn(text, ": ");
+    }
+    kn_error_set(p->err, why->status, "%s is refused: %s", p->library, text);
+}
+
+// Of the code that is really in the library.
+static kn_status add_archs(const pack *p, const kn_package *package)
+{
+    char *words = NULL;
+    kn_error why = KN_ERROR_INIT;
+    const kn_status st = kn_package_read_archs(package, &words, &why);
+    if (st != KN_OK)
+        refuse_library(p, &why);
+    kn_error_dispose(&why);
+    char *rest = NULL;
+    json_t *archs = cli_json_array();
+    for (char *word = st == KN_OK ? strtok_r(words, " ", &rest) : NULL; word;
+         word = strtok_r(NULL, " ", &rest))
+        cli_json_add(archs, cli_json_text(word));
+    cli_json_set(json_object_get(p->metadata, "backend"), "archs", archs);
+    kn_string_free(words);
     return st;
 }
 
@@ -203,6 +265,8 @@ static kn_status fill(pack *p)
     if (st == KN_OK)
         st = open_package(p, &package);
     if (st == KN_OK)
+        st = add_archs(p, package);
+    if (st == KN_OK)
         st = cli_pack_python(package, p->dir, p->err);
     if (st == KN_OK)
         st = add_digests(p);
@@ -232,17 +296,21 @@ static kn_status check(const pack *p, bool *runs)
     if (!trace)
         cli_no_memory();
     kn_status st = open_package(p, &package);
+    kn_device_type type = KN_DEVICE_CPU;
     if (st == KN_OK)
-        st = kn_machine_probe(&machine, p->err);
+        st = kn_device_type_parse(p->kind->device, &type, p->err);
+    if (st == KN_OK) // a device of which nothing but its type is known contradicts no code
+        st = type == KN_DEVICE_CPU ? kn_machine_probe(&machine, p->err)
+                                   : kn_machine_parse(p->kind->device, &machine, p->err);
     if (st == KN_OK)
-        st = kn_target_init(machine, KN_DEVICE_CPU, 0, &target, p->err);
+        st = kn_target_init(machine, type, 0, &target, p->err);
     if (st == KN_OK) {
         st = kn_package_check(package, &target, NULL, trace, &why);
         *runs = st == KN_OK;
         if (st == KN_ERR_INCOMPATIBLE && is_other_cpu(trace))
             st = KN_OK;
         if (st != KN_OK)
-            kn_error_set(p->err, st, "%s is refused: %s", p->library, kn_error_text(&why));
+            refuse_library(p, &why);
     }
     kn_error_dispose(&why);
     kn_machine_unref(machine);
@@ -257,9 +325,10 @@ static kn_status run_layers(pack *p)
     bool runs = false;
     json_t *trial = cli_json_object();
     kn_status st = check(p, &runs);
-    p->not_run = p->no_run ? "--no-run was given"
-                 : !runs   ? "this machine's CPU lacks a feature that it needs"
-                           : NULL;
+    p->not_run = p->no_run                             ? "--no-run was given"
+                 : strcmp(p->kind->device, "cpu") != 0 ? "layers are run on the CPU alone"
+                 : !runs ? "this machine's CPU lacks a feature that it needs"
+                         : NULL;
     if (st == KN_OK && !p->not_run)
         st = cli_trial_package(p->root, &p->counts, p->err);
     cli_json_set(trial, "layers-ran", json_boolean(!p->not_run));
@@ -373,7 +442,8 @@ int cli_cmd_pack(int argc, char **argv)
          NULL},
         {"out", "DIR", "the package's directory; DIR/build/<variant> is made (needed)", NULL,
          &p.out, NULL},
-        {"backend", "NAME", "what the library is for: cpu (default)", NULL, &p.backend, NULL},
+        {"backend", "NAME", "what the library is for: cpu (default), cu128, rocm63, …", NULL,
+         &p.backend, NULL},
         {"card", "FILE", "the package's CARD.md", NULL, &p.card, NULL},
         {"license", "TEXT", "an SPDX expression (default: NOASSERTION)", NULL, &p.license, NULL},
         {"cpu-feature", "NAME", "an instruction set that the code uses unasked; repeatable", NULL,

@@ -4,6 +4,10 @@
 
 // X(name, what it does)
 #define CLI_VERB_LIST(X)                                                                           \
+    X(explain, "which kernel would serve each layer of a mapping, and why")                        \
+    X(info, "what a package holds")                                                                \
+    X(check, "would a package's variants run here, and are its files unchanged?")                  \
+    X(doctor, "what this machine is and can run")                                                  \
     X(pack, "make a build variant from a shared object and layers.json, and run its layers")
 
 #define CLI_VERB_DECLARE(name, about) int cli_cmd_##name(int argc, char **argv);

@@ -12,6 +12,7 @@ import unittest
 
 PROGRAM, BUILD = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
 FAULTY = BUILD / "tests" / "cli" / "faulty.so"
+GPU = BUILD / "tests" / "cli" / "gpu.so"
 VARIANT = f"tvm-ffi01-cpu-{platform.machine()}-linux"
 GOOD = {"Copy": {"signature": "(x: f32|f16 [..., d]) -> (y: like x)", "forward": "good(y, x)",
                  "backward": {"signature": "(dy) -> (dx)", "call": "good_backward(dx, dy)"},
@@ -33,6 +34,7 @@ class Case(unittest.TestCase):
         self.assertEqual(done.returncode, status, f"{args}: {done.stdout}\n{done.stderr}")
         if status == 0:
             self.assertEqual(done.stderr, "")
+        self.assertNotIn("Sanitizer", done.stderr)
         return done
 
     def run_json(self, *args, status=0, **options):
@@ -44,6 +46,11 @@ class Case(unittest.TestCase):
         self.assertRegex(done.stderr, r"\Akernels: .*\n\Z")
         self.assertIn(says, done.stderr)
         return done.stderr
+
+    def packed(self, name="package", *options):
+        """The good package, below the test's directory."""
+        self.run_program(*self.pack_args(out=self.dir / name), *options)
+        return self.dir / name
 
     def layers(self, layers=None):
         path = self.dir / "layers.json"

@@ -6,7 +6,7 @@ import json
 import py_compile
 import unittest
 
-from command import FAULTY, VARIANT, Case
+from command import FAULTY, GPU, VARIANT, Case
 
 
 def layer(function, signature="(x: f32|f16 [..., d]) -> (y: like x)"):
@@ -109,6 +109,17 @@ class Pack(Case):
         self.assertIn("lacks a feature", self.metadata()["trial"]["reason"])
         self.assertEqual(self.metadata()["cpu-features"], ["no_such_feature"])
 
+    def test_code_for_gpus(self):
+        layers = {"L": {"signature": "(x: f32 [d]) -> (y: like x)", "forward": "good(y, x)"}}
+        made = self.run_json(*self.pack_args(layers, library=GPU), "--backend", "cu128")
+        self.assertEqual(made["variant"], VARIANT.replace("cpu", "cu128"))
+        self.assertEqual(made["trial"]["reason"], "layers are run on the CPU alone")
+        metadata = json.loads((self.dir / "package" / "build" / made["variant"] / "metadata.json").read_text())
+        self.assertEqual(metadata["backend"], {"type": "cuda", "archs": ["9.0a+PTX", "8.0+PTX"]})
+        self.run_program("check", self.dir / "package", "--device", "cuda:9.0")
+        self.run_program("check", self.dir / "package", "--device", "cuda:10.0")
+        self.run_program("check", self.dir / "package", "--device", "cuda:7.5", status=1)
+
     def test_wrong_layers(self):
         rows = [
             ("{", "layers.json: line 1"),
@@ -125,7 +136,7 @@ class Pack(Case):
     def test_wrong_library(self):
         text = self.dir / "text.so"
         text.write_text("no object")
-        self.fails(*self.pack_args(library=text), status=1, says="is no ELF file")
+        self.fails(*self.pack_args(library=text), status=1, says=f"pack: {text} is refused: no ELF file")
         self.fails(*self.pack_args(library=self.dir), status=1, says="is not a regular file")
         self.fails(*self.pack_args(library=self.dir / "none.so"), status=1, says="No such file")
 
@@ -133,7 +144,8 @@ class Pack(Case):
         args = self.pack_args()
         rows = [
             (args[:-2], "--out are all needed"),
-            (args + ["--backend", "cuda"], "accepted is cpu"),
+            (args + ["--backend", "cuda"], "accepted are cpu, cu128"),
+            (args + ["--backend", "cu12"], "accepted are cpu, cu128"),
             (args + ["--frobnicate"], "unknown option '--frobnicate'; accepted: --help, --name"),
             (args + ["more"], "unexpected argument 'more'"),
             (args + ["--name", "other"], "--name is given twice"),
