@@ -32,15 +32,26 @@ static inline kn_call_args call_args(const kni_kernel_binding *r, kn_module *mod
     };
 }
 
-// The only device that the code was chosen for, where devices of one type differ.
-static inline bool is_elsewhere(const kni_kernel_binding *r, const kn_value *values,
-                                int32_t n_values)
+// The only device that the code was chosen for, where devices of one type differ. The tensors of a call that fits are on one.
+static bool is_elsewhere(const kni_kernel_binding *r, const kn_call_args *args,
+                         kn_mismatch *mismatch)
 {
-    if (r->device_index < 0)
-        return false;
-    for (int32_t i = 0; i < n_values; ++i)
-        if (values[i].type == KN_VALUE_TENSOR)
-            return values[i].as.tensor->device.device_id != r->device_index;
+    const int32_t n_values = args->n_inputs + args->n_outputs;
+    for (int32_t i = 0; i < n_values; ++i) {
+        const bool is_input = i < args->n_inputs;
+        const int32_t at = is_input ? i : i - args->n_inputs;
+        const kn_value *value = is_input ? &args->inputs[at] : &args->outputs[at];
+        if (value->type != KN_VALUE_TENSOR)
+            continue;
+        const int32_t came = value->as.tensor->device.device_id;
+        *mismatch = (kn_mismatch){.reason = KN_MISMATCH_DEVICE,
+                                  .list = is_input ? KN_PARAM_INPUT : KN_PARAM_OUTPUT,
+                                  .index = (uint32_t)at,
+                                  .dim = -1,
+                                  .came = came,
+                                  .wanted = r->device_index};
+        return came != r->device_index;
+    }
     return false;
 }
 
@@ -55,10 +66,8 @@ try_call(const kni_kernel_binding *r, kn_module *module, const kn_value *values,
     const kn_mismatch_reason reason = kni_layer_prepare(r->layer, &args, &frame, mismatch);
     if (reason != KN_FITS)
         return reason;
-    if (is_elsewhere(r, values, n_values)) {
-        *mismatch = (kn_mismatch){KN_MISMATCH_DEVICE, KN_PARAM_INPUT, 0, -1, -1, r->device_index};
+    if (r->device_index >= 0 && is_elsewhere(r, &args, mismatch))
         return KN_MISMATCH_DEVICE;
-    }
     TVMFFIAny result = {.type_index = kTVMFFINone};
     const int code = r->forward->call(NULL, frame.args, frame.n_args, &result);
     *st = code == 0 && result.type_index < kTVMFFIStaticObjectBegin
@@ -80,7 +89,20 @@ kn_status kni_binding_describe(const kni_kernel_binding *r, kn_module *module,
 {
     kn_value members[KN_LAYER_PARAMS_MAX];
     const kn_call_args args = call_args(r, module, values, n_values, members);
-    const kn_status st = kn_mismatch_describe(r->layer, &args, mismatch, err);
+    kn_mismatch elsewhere;
+    kn_status st;
+    if (mismatch->reason == KN_MISMATCH_DEVICE &&
+        r->device_index >= 0 && kn_layer_check(r->layer, &args, NULL) == KN_FITS &&
+        is_elsewhere(r, &args, &elsewhere)) {
+        kn_param param = {.struct_size = sizeof(param), .name = ""};
+        kn_layer_param(r->layer, elsewhere.list, elsewhere.index, &param, NULL);
+        st = kn_error_set(err, KN_ERR_ARGUMENTS,
+                          "%s: on device %lld of its type, accepted device %lld, which the code "
+                          "was chosen for",
+                          param.name, (long long)elsewhere.came, (long long)elsewhere.wanted);
+    } else {
+        st = kn_mismatch_describe(r->layer, &args, mismatch, err);
+    }
     kn_error_prefix(err, "module %s: kernel layer %s", module->path, r->layer_name);
     return st;
 }

@@ -68,8 +68,7 @@ kn_status kn_class_new(const kn_class_options *given, kn_class **out, kn_error *
         st = kni_no_memory(err);
     else if (opts.layer && !cls->forward)
         st = kn_error_set(err, KN_ERR_INVALID,
-                          "class %s: an extensible class needs a forward to fall back to",
-                          opts.name);
+                          "an extensible class needs a forward to fall back to");
     else if (opts.signature)
         st = kn_layer_parse(
             KN_LAYER_SPEC(.name = opts.name, .signature = opts.signature, .members = opts.members),

@@ -174,11 +174,25 @@ static kn_status run_both(const kni_kernel_binding *record, kn_module *module,
                           const kn_value *values, int32_t n_inputs, copies *own_copies,
                           kn_comparison *out, kn_error *err)
 {
-    kn_value all[2 * KN_LAYER_PARAMS_MAX];
+    kn_value all[2 * KN_LAYER_PARAMS_MAX], members[KN_LAYER_PARAMS_MAX];
     kn_tensor_type *types = own_copies->types;
     kn_mismatch mismatch;
+    kn_status st = KN_OK;
+    const int32_t n_values = n_inputs + record->n_outputs;
+    // The caller's outputs must fit the kernel too, or they could not be compared.
+    const kn_call_args args = {
+        .inputs = values,
+        .outputs = values + n_inputs,
+        .members = members,
+        .n_inputs = n_inputs,
+        .n_outputs = record->n_outputs,
+        .n_members = kni_module_gather(module, record->layer, members),
+        .dl_device_type = record->dl_device_type,
+    };
+    if (kn_layer_check(record->layer, &args, &mismatch) != KN_FITS ||
+        kn_layer_infer(record->layer, &args, types, &mismatch) != KN_FITS)
+        return kni_binding_describe(record, module, values, n_values, &mismatch, err);
     memcpy(all, values, (size_t)n_inputs * sizeof(*all));
-    kn_status st = kn_module_infer(module, values, n_inputs, types, record->n_outputs, err);
     for (int32_t i = 0; st == KN_OK && i < record->n_outputs; ++i) {
         st = check_output(module, i, &values[n_inputs + i], err);
         if (st == KN_OK)
@@ -190,20 +204,6 @@ static kn_status run_both(const kni_kernel_binding *record, kn_module *module,
     }
     if (st != KN_OK)
         return st;
-    // The caller's outputs must fit the kernel too, or they could not be compared.
-    kn_value members[KN_LAYER_PARAMS_MAX];
-    const kn_call_args args = {
-        .inputs = values,
-        .outputs = values + n_inputs,
-        .members = members,
-        .n_inputs = n_inputs,
-        .n_outputs = record->n_outputs,
-        .n_members = kni_module_gather(module, record->layer, members),
-        .dl_device_type = record->dl_device_type,
-    };
-    const int32_t n_values = n_inputs + record->n_outputs;
-    if (kn_layer_check(record->layer, &args, &mismatch) != KN_FITS)
-        return kni_binding_describe(record, module, values, n_values, &mismatch, err);
     if (kni_binding_try(record, module, all, n_values, &mismatch, &st, err) != KN_FITS)
         return kni_binding_describe(record, module, all, n_values, &mismatch, err);
     if (st != KN_OK)

@@ -76,10 +76,10 @@ static kn_status not_found(const kni_request *request, kni_decision *d, kn_found
     return whole ? KN_OK : KN_ERR_NO_MEMORY;
 }
 
-// What would admit the last candidate that was refused.
-static const char *last_admits(const kn_trace *trace)
+// What would admit the last candidate that was refused since the trace had `from` entries.
+static const char *last_admits(const kn_trace *trace, size_t from)
 {
-    for (size_t i = kn_trace_count(trace); i-- > 0;) {
+    for (size_t i = kn_trace_count(trace); i-- > from;) {
         const kn_trace_entry entry = kn_trace_get(trace, i);
         if (!entry.accepted && entry.admits[0])
             return entry.admits;
@@ -87,12 +87,13 @@ static const char *last_admits(const kn_trace *trace)
     return "";
 }
 
-static kn_status cannot_load(const kni_request *request, kni_decision *d, kn_error *why)
+// from: where loading begins in the trace. `why` is emptied. Returns KN_OK, or KN_ERR_NO_MEMORY.
+static kn_status cannot_load(const kni_request *request, kni_decision *d, size_t from,
+                             kn_status status, kn_error *why)
 {
-    const kn_status status = why->status;
     // The trace may lie in the plan: the entry's text is copied before the trace is touched again.
     const bool whole =
-        kni_set(&d->reason, kn_error_text(why)) && kni_set(&d->admits, last_admits(d->trace));
+        kni_set(&d->reason, kn_error_text(why)) && kni_set(&d->admits, last_admits(d->trace, from));
     kn_error_dispose(why);
     if (status == KN_ERR_NO_MEMORY || !whole)
         return KN_ERR_NO_MEMORY;
@@ -146,6 +147,7 @@ static kn_status check_mode(const kni_request *request, kni_decision *d,
         {KN_MODE_TORCH_COMPILE, layer->can_torch_compile, "torch.compile"},
     };
     char mode[KN_MODE_TEXT_SIZE], used[KN_MODE_TEXT_SIZE];
+    char lacks[32] = ""; // abilities that it was registered for and does not need now
     kn_mode_text(request->mode, mode);
     kn_mode_text(d->mode_used, used);
     *go_on = false;
@@ -168,10 +170,8 @@ static kn_status check_mode(const kni_request *request, kni_decision *d,
                 return KN_ERR_NO_MEMORY;
             fall_back(request, d, KN_FALLBACK_NO_COMPATIBLE_MODE, KN_ERR_NO_KERNEL);
         } else if (d->mode_used & abilities[i].flag) {
-            if (!kni_setf(&d->warning,
-                          "Layer %s does not support %s. Was registered for %s; it is used for %s",
-                          d->reference, abilities[i].what, used, mode))
-                return KN_ERR_NO_MEMORY;
+            snprintf(lacks + strlen(lacks), sizeof(lacks) - strlen(lacks), "%s%s",
+                     lacks[0] ? " and " : "", abilities[i].what);
             continue;
         } else {
             continue;
@@ -184,7 +184,29 @@ static kn_status check_mode(const kni_request *request, kni_decision *d,
         return st;
     }
     *go_on = true;
+    if (lacks[0] &&
+        (!kni_setf(&d->warning,
+                   "Layer %s does not support %s. Was registered for %s; it is used for %s",
+                   d->reference, lacks, used, mode) ||
+         !kni_trace_add(d->trace, "layer", d->layer_name, true, "mode", NULL, "%s", d->warning)))
+        return KN_ERR_NO_MEMORY;
     return KN_OK;
+}
+
+// The class's signature and the kernel's describe different calls; `why` says where.
+static kn_status disagree(kni_decision *d, const kn_host_class *cls, const kn_layer *kernel,
+                          const kn_error *why)
+{
+    char *text = NULL;
+    const bool same_number = kn_layer_param_count(cls->signature, KN_PARAM_INPUT) ==
+                             kn_layer_param_count(kernel, KN_PARAM_INPUT);
+    if (!kni_setf(&text, "Forward signature of %s does not match `%s`: %s%s", d->reference,
+                  d->class_name,
+                  same_number ? "" : "different number of arguments: ", kn_error_text(why)))
+        return KN_ERR_NO_MEMORY;
+    const kn_status st = contradict(d, text);
+    kn_string_free(text);
+    return st;
 }
 
 static kn_status take_layer(const kni_request *request, const kn_host_class *cls, kni_decision *d,
@@ -213,13 +235,13 @@ static kn_status take_layer(const kni_request *request, const kn_host_class *cls
             kn_error_dispose(&why);
             return kni_no_memory(err);
         }
-        return cannot_load(request, d, &why) == KN_OK ? KN_OK : kni_no_memory(err);
+        return cannot_load(request, d, kn_trace_count(d->trace), st, &why) == KN_OK
+                   ? KN_OK
+                   : kni_no_memory(err);
     }
     if (cls->signature && kn_layer_agree(cls->signature, layer.layer, &why) != KN_OK) {
-        if (why.status == KN_ERR_NO_MEMORY)
-            st = KN_ERR_NO_MEMORY;
-        else
-            st = contradict(d, kn_error_text(&why));
+        st =
+            why.status == KN_ERR_NO_MEMORY ? KN_ERR_NO_MEMORY : disagree(d, cls, layer.layer, &why);
         if (st == KN_OK && !kni_trace_add(d->trace, "layer", d->layer_name, false, "signature",
                                           NULL, "%s", d->reason))
             st = KN_ERR_NO_MEMORY;
@@ -274,6 +296,7 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
     if (st != KN_OK)
         goto done;
     const kn_reference *reference = answer.reference;
+    const size_t from = kn_trace_count(d->trace);
     d->mode_used = answer.mode;
     if (!kni_set(&d->reference, reference->text) ||
         !kni_set(&d->layer_name, reference->layer_name) ||
@@ -292,11 +315,14 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
                            kn_error_text(&missing)))
             st = kni_no_memory(err);
         else
-            st = cannot_load(request, d, &missing) == KN_OK ? KN_OK : kni_no_memory(err);
+            st = cannot_load(request, d, from, missing.status, &missing) == KN_OK
+                     ? KN_OK
+                     : kni_no_memory(err);
         goto done;
     }
-    if (kni_context_get(ctx, reference, &info, &kernel, d->trace, &why) != KN_OK)
-        st = cannot_load(request, d, &why) == KN_OK ? KN_OK : kni_no_memory(err);
+    st = kni_context_get(ctx, reference, &info, &kernel, d->trace, &why);
+    if (st != KN_OK)
+        st = cannot_load(request, d, from, st, &why) == KN_OK ? KN_OK : kni_no_memory(err);
     else
         st = take_layer(request, cls, d, kernel, only_index(ctx, &info), err);
 done:

@@ -7,7 +7,7 @@
 
 kn_status kni_host_check(const kn_host *host, kn_error *err)
 {
-    if (!host || host->struct_size < offsetof(kn_host, capability))
+    if (!host || host->struct_size < offsetof(kn_host, user) + sizeof(host->user))
         return kn_error_set(err, KN_ERR_INVALID,
                             "kernelize: a host table with its struct_size is required");
     const bool required[] = {host->walk,  host->describe, host->path,

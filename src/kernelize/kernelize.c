@@ -36,6 +36,7 @@ typedef struct work {
     size_t met_capacity;
     place *places; // by depth: where the modules above the current one are
     size_t places_capacity;
+    size_t n_places; // the depth of the module met last, + 1
     place first;     // of the model's first tensor
     uint32_t *table; // decisions by question: open addressing; index + 1, 0: free
     size_t table_capacity;
@@ -113,6 +114,10 @@ static kn_status locate(work *w, const kn_host_module *module, place *out, kn_er
     if (!kni_grow(&places, &w->places_capacity, (size_t)module->depth + 1, sizeof(place)))
         return kni_no_memory(err);
     w->places = places;
+    // A host may leave out levels: whatever came last above them stands for them too.
+    for (size_t i = w->n_places; i < module->depth; ++i)
+        w->places[i] = i > 0 ? w->places[i - 1] : (place){KN_DEVICE_NONE, 0};
+    w->n_places = (size_t)module->depth + 1;
     *out = (place){module->device, module->device_index};
     if (module->device == KN_DEVICE_NONE && module->depth > 0)
         *out = w->places[module->depth - 1];
@@ -218,6 +223,18 @@ static kn_status settle_device(const work *w, met *m, kn_error *err)
     return KN_OK;
 }
 
+// Which module, layer, rule, and what would admit it.
+static kn_status refuse(const kn_plan *plan, const kni_record *record, kn_error *err)
+{
+    const kni_decision *d = plan->decisions[record->decision];
+    const char *path = kni_plan_path(plan, record), *rule = kni_rule_text(d->rule);
+    const bool says_more = d->admits[0] && !strstr(d->reason, d->admits);
+    return kn_error_set(err, d->status, "module %s, layer %s on %s: %s%s%s%s%s",
+                        path[0] ? path : "(root)", d->layer, kn_device_type_name(d->device),
+                        rule ? rule : "", rule ? ": " : "", d->reason,
+                        says_more ? "; would be admitted by " : "", says_more ? d->admits : "");
+}
+
 static kn_status decide_all(work *w, kn_error *err)
 {
     for (size_t i = 0; i < w->plan->n_records; ++i) {
@@ -242,10 +259,7 @@ static kn_status decide_all(work *w, kn_error *err)
         record->decision = *slot - 1;
         const kni_decision *d = w->plan->decisions[record->decision];
         if (d->outcome == KN_OUTCOME_ERROR)
-            return kn_error_set(err, d->status, "module %s, layer %s on %s: %s%s%s",
-                                kni_plan_path(w->plan, record), d->layer,
-                                kn_device_type_name(d->device), d->reason,
-                                d->admits[0] ? "; would be admitted by " : "", d->admits);
+            return refuse(w->plan, record, err);
         if (d->outcome != KN_OUTCOME_LEFT)
             record->changed = m->binding != d->binding;
     }
@@ -298,6 +312,8 @@ static void warn_of_nothing(work *w)
 {
     const size_t n = w->plan->n_records;
     uint64_t picture = n + 1;
+    if (is_dry(w->request))
+        return; // the plan is what was asked for
     if (w->request->options.n_layers || w->request->options.n_paths || w->request->disabled ||
         kn_plan_outcome_count(w->plan, KN_OUTCOME_KERNEL))
         picture = 0; // something is served, or the caller chose
@@ -322,9 +338,11 @@ static void warn_of_nothing(work *w)
 
 // --- the transaction ---
 
-static void commit_all(work *w, tally *tallies)
+// Returns whether a module was changed.
+static bool commit_all(work *w, tally *tallies)
 {
     const bool dry = is_dry(w->request);
+    bool changed = false;
     for (size_t i = 0; i < w->plan->n_records; ++i) {
         kni_record *record = &w->plan->records[i];
         const kni_decision *d = w->plan->decisions[record->decision];
@@ -334,7 +352,9 @@ static void commit_all(work *w, tally *tallies)
             w->host->commit(w->host->user, w->met[i].module, d->binding);
         tallies[record->decision].all += 1;
         tallies[record->decision].changed += record->changed;
+        changed |= record->changed;
     }
+    return changed;
 }
 
 kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kernelize_options *opts,
@@ -362,8 +382,8 @@ kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kern
     if (st == KN_OK && !(tallies = kni_calloc(w.plan->n_decisions + 1, sizeof(*tallies))))
         st = kni_no_memory(err);
     if (st == KN_OK) { // nothing fails from here
-        commit_all(&w, tallies);
-        for (size_t i = 0; i < w.plan->n_decisions; ++i)
+        const bool changed = commit_all(&w, tallies);
+        for (size_t i = 0; changed && i < w.plan->n_decisions; ++i)
             log_decision(kni_context_log(ctx), w.plan, tallies, i);
         warn_of_nothing(&w);
         if (plan) {

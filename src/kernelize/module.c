@@ -12,7 +12,9 @@ static kn_status call_instance(kn_module *module, const kn_value *values, int32_
                                const kn_binding *self, kn_error *err)
 {
     const kni_instance_forward *set = (const kni_instance_forward *)(const void *)self;
-    return set->forward(module, values, n_values, set->user, err);
+    const kn_status st = set->forward(module, values, n_values, set->user, err);
+    return st == KN_OK ? st
+                       : kn_error_set(err, st, "module %s: %s", module->path, kn_status_text(st));
 }
 
 bool kni_binding_is_instance(const kn_binding *binding)

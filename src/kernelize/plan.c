@@ -131,6 +131,16 @@ const char *kn_outcome_text(kn_outcome outcome)
     return "unknown outcome";
 }
 
+const char *kni_rule_text(uint32_t rule)
+{
+#define CASE(name, value, text)                                                                    \
+    if (rule == (value))                                                                           \
+        return text;
+    KN_FALLBACK_LIST(CASE)
+#undef CASE
+    return NULL;
+}
+
 size_t kn_plan_count(const kn_plan *plan)
 {
     return plan ? plan->n_records : 0;
@@ -201,18 +211,16 @@ const char *kn_plan_digest(kn_plan *plan)
         kni_buf text = KNI_BUF_ANY; // each field ends with a zero: no two plans give the same bytes
         for (size_t i = 0; i < plan->n_records; ++i) {
             const kni_decision *d = plan->decisions[plan->records[i].decision];
-            const char *const fields[] = {kni_plan_path(plan, &plan->records[i]),
-                                          d->class_name,
-                                          d->layer,
-                                          d->repository,
-                                          d->revision,
-                                          d->variant,
-                                          d->layer_name};
+            const char *const fields[] = {kni_plan_path(plan, &plan->records[i]), d->class_name,
+                                          d->layer, d->repository, d->revision, d->variant,
+                                          d->layer_name,
+                                          // What was resolved is named by its revision alone.
+                                          d->outcome == KN_OUTCOME_REFERENCE ? d->reference : ""};
             for (size_t f = 0; f < KN_LEN(fields); ++f)
                 kni_buf_append(&text, fields[f], strlen(fields[f]) + 1);
-            kni_buf_printf(&text, "%s %d %lld %u %u %d %u", kn_device_type_name(d->device),
+            kni_buf_printf(&text, "%s %d %lld %u %u %d %u %u", kn_device_type_name(d->device),
                            d->device_index, (long long)d->capability, plan->mode, d->mode_used,
-                           (int)d->outcome, d->rule);
+                           (int)d->outcome, d->rule, d->kernel.strict);
             kni_buf_append(&text, "", 1);
         }
         if (!text.failed &&

@@ -66,6 +66,8 @@ kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module,
 // The table of a host has what is required.
 kn_status kni_host_check(const kn_host *host, kn_error *err);
 const char *kni_plan_path(const kn_plan *plan, const kni_record *record);
+// "NO_LAYER"; NULL for 0.
+const char *kni_rule_text(uint32_t rule);
 
 // Sets one of a decision's strings. False without memory.
 bool kni_set(char **field, const char *text);

@@ -24,12 +24,8 @@ static json_t *mode_or_null(kn_mode mode)
 
 static json_t *rule_or_null(uint32_t rule)
 {
-#define CASE(name, value, text)                                                                    \
-    if (rule == (value))                                                                           \
-        return json_string(text);
-    KN_FALLBACK_LIST(CASE)
-#undef CASE
-    return json_null();
+    const char *text = kni_rule_text(rule);
+    return text ? json_string(text) : json_null();
 }
 
 static json_t *trace_json(const kn_trace *trace)
@@ -82,7 +78,12 @@ static json_t *record_json(const kn_plan *plan, size_t index)
     whole = whole && put(o, "layer", json_string(d->layer)) &&
             put(o, "device",
                 d->device == KN_DEVICE_NONE ? json_null()
-                                            : json_string(kn_device_type_name(d->device))) &&
+                                            : json_string(kn_device_type_name(d->device)));
+    if (!plan->of_layers)
+        whole =
+            whole && put(o, "device_index",
+                         d->device == KN_DEVICE_NONE ? json_null() : json_integer(d->device_index));
+    whole = whole &&
             put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
             put(o, "mode", mode_or_null(plan->mode)) &&
             put(o, "mode_used", mode_or_null(d->mode_used)) &&
@@ -132,8 +133,8 @@ kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err)
         whole = json_array_append_new(records, record_json(plan, i)) == 0;
     if (!plan->of_layers)
         whole = whole && put(root, "mode", mode_or_null(plan->mode)) &&
-                put(root, "counts", counts_json(plan)) &&
-                put(root, "digest", text_or_null(kn_plan_digest(plan)));
+                put(root, "counts", counts_json(plan)) && kn_plan_digest(plan)[0] &&
+                put(root, "digest", json_string(kn_plan_digest(plan)));
     if (whole) {
         whole = put(root, plan->of_layers ? "layers" : "modules", records);
         records = NULL;

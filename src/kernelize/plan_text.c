@@ -142,8 +142,9 @@ static void print_record(tree *t, uint32_t index)
         break;
     case KN_OUTCOME_FALLBACK:
     case KN_OUTCOME_ERROR:
-        kni_buf_printf(out, ": %s: %s",
-                       d->outcome == KN_OUTCOME_ERROR ? "error" : "its own forward", d->reason);
+        kni_buf_printf(out, ": %s%s%s",
+                       d->outcome == KN_OUTCOME_ERROR ? "error" : "its own forward",
+                       d->reason[0] ? ": " : "", d->reason);
         if (d->admits[0])
             kni_buf_printf(out, " (would be admitted by %s)", d->admits);
         break;
@@ -156,8 +157,9 @@ static void print_record(tree *t, uint32_t index)
     }
     for (int reason = 0; t->plan->fallbacks && reason < KN_MISMATCH_REASONS; ++reason)
         if (t->plan->fallbacks[index][reason])
-            kni_buf_printf(out, ", %llu calls fell back (%s)",
+            kni_buf_printf(out, ", %llu call%s fell back (%s)",
                            (unsigned long long)t->plan->fallbacks[index][reason],
+                           t->plan->fallbacks[index][reason] == 1 ? "" : "s",
                            kn_mismatch_reason_text((kn_mismatch_reason)reason));
 }
 

@@ -35,7 +35,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
         d->outcome = s->undo ? KN_OUTCOME_RESTORED : KN_OUTCOME_KERNEL;
     } else if (state == KN_HOST_OWN) {
         d->outcome = KN_OUTCOME_FALLBACK;
-        reason = cls.refusal ? cls.refusal : "its own forward";
+        reason = cls.refusal ? cls.refusal : "";
     } else {
         d->outcome = KN_OUTCOME_LEFT;
         reason = state == KN_HOST_FOREIGN
