@@ -91,9 +91,8 @@ kn_status kni_binding_describe(const kni_kernel_binding *r, kn_module *module,
     const kn_call_args args = call_args(r, module, values, n_values, members);
     kn_mismatch elsewhere;
     kn_status st;
-    if (mismatch->reason == KN_MISMATCH_DEVICE &&
-        r->device_index >= 0 && kn_layer_check(r->layer, &args, NULL) == KN_FITS &&
-        is_elsewhere(r, &args, &elsewhere)) {
+    if (mismatch->reason == KN_MISMATCH_DEVICE && r->device_index >= 0 &&
+        kn_layer_check(r->layer, &args, NULL) == KN_FITS && is_elsewhere(r, &args, &elsewhere)) {
         kn_param param = {.struct_size = sizeof(param), .name = ""};
         kn_layer_param(r->layer, elsewhere.list, elsewhere.index, &param, NULL);
         st = kn_error_set(err, KN_ERR_ARGUMENTS,
