@@ -68,9 +68,11 @@ static bool take_option(const cli_usage *usage, int argc, char **argv, int *at, 
     const size_t size = equals ? (size_t)(equals - name) : strlen(name);
     const cli_option *option = find(usage, name, size);
     *status = CLI_TROUBLE;
-    if (!option)
-        *status = refuse(usage, "unknown option", argv[*at]);
-    else if (is_set(option))
+    if (!option) {
+        refuse(usage, "unknown option", argv[*at]);
+        return false;
+    }
+    if (is_set(option))
         cli_fail("%s: --%s is given twice", usage->verb, option->name);
     else if (!option->value && equals)
         cli_fail("%s: --%s takes no value", usage->verb, option->name);

@@ -12,7 +12,7 @@ import unittest
 
 PROGRAM, BUILD = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
 FAULTY = BUILD / "tests" / "cli" / "faulty.so"
-GPU = BUILD / "tests" / "cli" / "gpu.so"
+GPU = BUILD / "fixtures" / "packages" / "gpu.so"
 VARIANT = f"tvm-ffi01-cpu-{platform.machine()}-linux"
 GOOD = {"Copy": {"signature": "(x: f32|f16 [..., d]) -> (y: like x)", "forward": "good(y, x)",
                  "backward": {"signature": "(dy) -> (dx)", "call": "good_backward(dx, dy)"},
