@@ -1,7 +1,9 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +44,7 @@ static kn_status run(const char *root, report *out, kn_error *err)
 _Noreturn static void be_the_trial(const char *root, report *out)
 {
     kn_error err = KN_ERROR_INIT;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(TRIAL_SECONDS_MAX);
     out->status = run(root, out, &err);
     snprintf(out->text, sizeof(out->text), "%s", kn_error_text(&err));
@@ -66,6 +69,36 @@ static kn_status read_report(const report *seen, int status, cli_trial_counts *c
                         WEXITSTATUS(status));
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    interrupted = number;
+}
+
+// Waits for the trial, and ends it when this process is told to end: so the caller can tidy up.
+static kn_status wait_for(pid_t child, int *status, kn_error *err)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction told = {.sa_handler = interrupt}, before[KN_LEN(signals)];
+    kn_status st = KN_OK;
+    for (size_t i = 0; i < KN_LEN(signals); ++i)
+        sigaction(signals[i], &told, &before[i]);
+    while (waitpid(child, status, 0) < 0) {
+        if (errno != EINTR) {
+            st = kn_error_set(err, KN_ERR_IO, "the trial's process is lost: %s", strerror(errno));
+            break;
+        }
+        if (interrupted)
+            kill(child, SIGKILL);
+    }
+    for (size_t i = 0; i < KN_LEN(signals); ++i)
+        sigaction(signals[i], &before[i], NULL);
+    if (st == KN_OK && interrupted)
+        st = kn_error_set(err, KN_ERR_CALL, "interrupted");
+    return st;
+}
+
 kn_status cli_trial_package(const char *root, cli_trial_counts *counts, kn_error *err)
 {
     int status = 0;
@@ -80,9 +113,8 @@ kn_status cli_trial_package(const char *root, cli_trial_counts *counts, kn_error
     kn_status st = KN_OK;
     if (child < 0)
         st = kn_error_set(err, KN_ERR_IO, "no process for the trial: %s", strerror(errno));
-    while (st == KN_OK && waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            st = kn_error_set(err, KN_ERR_IO, "the trial's process is lost: %s", strerror(errno));
+    if (st == KN_OK)
+        st = wait_for(child, &status, err);
     if (st == KN_OK)
         st = read_report(shared, status, counts, err);
     munmap(shared, sizeof(*shared));

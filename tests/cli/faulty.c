@@ -75,3 +75,9 @@ KNA_FUNCTION(exits)
 {
     _exit(9);
 }
+
+KNA_FUNCTION(never_ends)
+{
+    for (;;)
+        pause();
+}

@@ -3,10 +3,13 @@
 import base64
 import hashlib
 import json
+import pathlib
 import py_compile
+import subprocess
+import time
 import unittest
 
-from command import FAULTY, GPU, VARIANT, Case
+from command import FAULTY, GPU, PROGRAM, VARIANT, Case
 
 
 def layer(function, signature="(x: f32|f16 [..., d]) -> (y: like x)"):
@@ -82,6 +85,29 @@ class Pack(Case):
             with self.subTest(function):
                 self.fails(*self.pack_args(layer(function)), status=1, says=says)
                 self.assertEqual(list((self.dir / "package").iterdir()), [])
+
+    def test_interrupted(self):
+        """Leaves nothing behind, neither files nor processes."""
+        args = [PROGRAM, *map(str, self.pack_args(layer("never_ends")))]
+        with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as process:
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            deadline = time.monotonic() + 60
+            while not (child := children.read_text().strip()) or "/copy.so" not in self.maps(child):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            process.terminate()
+            self.assertIn("interrupted", process.communicate(timeout=60)[1])
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual(list((self.dir / "package").iterdir()), [])
+        self.assertFalse(pathlib.Path(f"/proc/{child}").exists())
+
+    @staticmethod
+    def maps(process):
+        """What is mapped into it."""
+        try:
+            return pathlib.Path(f"/proc/{process}/maps").read_text()
+        except OSError:
+            return ""
 
     def test_a_refusal_leaves_what_was_there(self):
         self.run_program(*self.pack_args())
