@@ -1,9 +1,4 @@
 // Variants by their names alone.
-//
-//   arch   = framework "-" backend "-" cpu "-" os
-//   noarch = "torch-" ("universal" | a backend)
-//   framework = "torch" D N ["-cxx11" | "-cxx98"] | "torch-stable-abi" D N | "tvm-ffi" D N     D: one digit
-//   backend   = "cpu" | "metal" | "neuron" | "tpu" | ("cu" | "rocm" | "xpu" | "cann") MAJOR MINOR
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,120 +7,7 @@
 #include "base/str.h"
 #include "base/trace.h"
 #include "kernels/package.h"
-
-typedef enum framework {
-    FRAMEWORK_TORCH,
-    FRAMEWORK_TORCH_STABLE_ABI,
-    FRAMEWORK_TVM_FFI,
-    FRAMEWORK_NOARCH,
-} framework;
-
-typedef struct variant {
-    framework framework;
-    int64_t major, minor; // of the framework
-    kni_span abi;         // "cxx11"; empty: any
-    kn_device_type device;
-    bool is_universal;                    // noarch for every device
-    int64_t backend_major, backend_minor; // -1: the backend has no version
-    kni_span cpu, os;
-} variant;
-
-static const struct {
-    const char *prefix;
-    kn_device_type device;
-    size_t
-        major_digits; // 0: no version follows. The rest is the minor: cu1210 is 12.10, rocm710 is 7.10
-} backends[] = {
-    {"cpu", KN_DEVICE_CPU, 0}, {"metal", KN_DEVICE_MPS, 0}, {"neuron", KN_DEVICE_NEURON, 0},
-    {"tpu", KN_DEVICE_TPU, 0}, {"cu", KN_DEVICE_CUDA, 2},   {"rocm", KN_DEVICE_ROCM, 1},
-    {"xpu", KN_DEVICE_XPU, 4}, {"cann", KN_DEVICE_NPU, 1},
-};
-
-static const char *const noarch_names[][2] = {
-    {"cpu", "cpu"}, {"cuda", "cuda"}, {"rocm", "rocm"},     {"metal", "mps"},
-    {"xpu", "xpu"}, {"npu", "npu"},   {"neuron", "neuron"}, {"tpu", "tpu"},
-};
-
-// Digits as a version: the first of them the major, the rest, without a leading zero, the minor.
-static bool parse_version(kni_span digits, size_t major_digits, int64_t *major, int64_t *minor)
-{
-    if (digits.size <= major_digits)
-        return false;
-    const kni_span head = {digits.data, major_digits};
-    const kni_span tail = {digits.data + major_digits, digits.size - major_digits};
-    if (tail.size > 1 && tail.data[0] == '0')
-        return false;
-    return kni_span_to_int(head, 9999, major) && kni_span_to_int(tail, 9999, minor);
-}
-
-static bool parse_backend(kni_span text, variant *out)
-{
-    out->backend_major = out->backend_minor = -1;
-    for (size_t i = 0; i < KN_LEN(backends); ++i) {
-        const size_t size = strlen(backends[i].prefix);
-        if (!kni_span_starts(text, backends[i].prefix))
-            continue;
-        const kni_span rest = {text.data + size, text.size - size};
-        out->device = backends[i].device;
-        if (backends[i].major_digits == 0 ? rest.size == 0
-                                          : parse_version(rest, backends[i].major_digits,
-                                                          &out->backend_major, &out->backend_minor))
-            return true;
-    }
-    return false;
-}
-
-static bool parse_noarch(kni_span text, variant *out)
-{
-    out->framework = FRAMEWORK_NOARCH;
-    out->is_universal = kni_span_is(text, "universal");
-    for (size_t i = 0; i < KN_LEN(noarch_names); ++i)
-        if (kni_span_is(text, noarch_names[i][0]))
-            return kn_device_type_parse(noarch_names[i][1], &out->device, NULL) == KN_OK;
-    return out->is_universal;
-}
-
-static bool parse_framework(kni_span *rest, variant *out)
-{
-    static const struct {
-        const char *prefix;
-        framework framework;
-    } rows[] = {{"torch-stable-abi", FRAMEWORK_TORCH_STABLE_ABI},
-                {"torch", FRAMEWORK_TORCH},
-                {"tvm-ffi", FRAMEWORK_TVM_FFI}};
-    for (size_t i = 0; i < KN_LEN(rows); ++i) {
-        const size_t size = strlen(rows[i].prefix);
-        if (!kni_span_starts(*rest, rows[i].prefix))
-            continue;
-        kni_span tail = {rest->data + size, rest->size - size}, digits;
-        if (!kni_span_cut(&tail, '-', &digits) || !tail.data ||
-            !parse_version(digits, 1, &out->major, &out->minor))
-            return false;
-        out->framework = rows[i].framework;
-        *rest = tail;
-        return true;
-    }
-    return false;
-}
-
-static bool parse_variant(const char *name, variant *out)
-{
-    kni_span rest = kni_span_of(name), part;
-    *out = (variant){.backend_major = -1, .backend_minor = -1};
-    if (kni_span_starts(rest, "torch-") &&
-        parse_noarch((kni_span){rest.data + 6, rest.size - 6}, out))
-        return true;
-    if (!parse_framework(&rest, out) || !kni_span_cut(&rest, '-', &part))
-        return false;
-    if (out->framework == FRAMEWORK_TORCH &&
-        (kni_span_is(part, "cxx11") || kni_span_is(part, "cxx98"))) {
-        out->abi = part;
-        if (!kni_span_cut(&rest, '-', &part))
-            return false;
-    }
-    return parse_backend(part, out) && kni_span_cut(&rest, '-', &out->cpu) && out->cpu.size &&
-           kni_span_cut(&rest, '-', &out->os) && out->os.size && !rest.data;
-}
+#include "package/variant.h"
 
 // Why a name does not fit. Texts of a listing are cut where they are long: names are at most 255 bytes.
 typedef struct refusal {
@@ -145,49 +27,50 @@ static void refuse(refusal *out, const char *rule, const char *admits, const cha
     out->rule = rule;
 }
 
-static void judge_framework(const variant *v, const kn_target *t, refusal *out)
+static void judge_framework(const kni_variant *v, const kn_target *t, refusal *out)
 {
     char admits[96];
-    if (v->framework == FRAMEWORK_TVM_FFI) {
-        snprintf(admits, sizeof(admits), "libtvm_ffi %lld.%lld or a newer minor",
-                 (long long)v->major, (long long)v->minor);
+    if (v->framework == KNI_FRAMEWORK_TVM_FFI) {
+        snprintf(admits, sizeof(admits), "libtvm_ffi %d.%d or a newer minor", v->framework_major,
+                 v->framework_minor);
         if (t->tvm_ffi_major < 0)
-            refuse(out, "tvm-ffi", admits, "needs tvm-ffi %lld.%lld, there is none here",
-                   (long long)v->major, (long long)v->minor);
-        else if (v->major != t->tvm_ffi_major || v->minor > t->tvm_ffi_minor)
-            refuse(out, "tvm-ffi", admits, "needs tvm-ffi %lld.%lld, this process has %d.%d",
-                   (long long)v->major, (long long)v->minor, t->tvm_ffi_major, t->tvm_ffi_minor);
+            refuse(out, "tvm-ffi", admits, "needs tvm-ffi %d.%d, there is none here",
+                   v->framework_major, v->framework_minor);
+        else if (v->framework_major != t->tvm_ffi_major || v->framework_minor > t->tvm_ffi_minor)
+            refuse(out, "tvm-ffi", admits, "needs tvm-ffi %d.%d, this process has %d.%d",
+                   v->framework_major, v->framework_minor, t->tvm_ffi_major, t->tvm_ffi_minor);
     } else if (t->torch_major == 0) {
         refuse(out, "framework", "a tvm-ffi variant, or PyTorch as the host",
                "is for PyTorch, and this host is without it");
-    } else if (v->framework == FRAMEWORK_TORCH_STABLE_ABI) {
-        snprintf(admits, sizeof(admits), "PyTorch %lld.%lld or newer", (long long)v->major,
-                 (long long)v->minor);
-        if (v->major > t->torch_major || (v->major == t->torch_major && v->minor > t->torch_minor))
-            refuse(out, "torch", admits, "needs PyTorch %lld.%lld, this is %d.%d",
-                   (long long)v->major, (long long)v->minor, t->torch_major, t->torch_minor);
-    } else if (v->framework == FRAMEWORK_TORCH) {
-        snprintf(admits, sizeof(admits), "PyTorch %lld.%lld", (long long)v->major,
-                 (long long)v->minor);
-        if (v->major != t->torch_major || v->minor != t->torch_minor)
-            refuse(out, "torch", admits, "is for PyTorch %lld.%lld, this is %d.%d",
-                   (long long)v->major, (long long)v->minor, t->torch_major, t->torch_minor);
-        else if (v->abi.size && t->torch_abi && !kni_span_is(v->abi, t->torch_abi))
-            refuse(out, "abi", t->torch_abi, "is for the C++ ABI %.*s, this PyTorch has %s",
-                   (int)v->abi.size, v->abi.data, t->torch_abi);
+    } else if (v->framework == KNI_FRAMEWORK_TORCH_STABLE_ABI) {
+        snprintf(admits, sizeof(admits), "PyTorch %d.%d or newer", v->framework_major,
+                 v->framework_minor);
+        if (v->framework_major > t->torch_major ||
+            (v->framework_major == t->torch_major && v->framework_minor > t->torch_minor))
+            refuse(out, "torch", admits, "needs PyTorch %d.%d, this is %d.%d", v->framework_major,
+                   v->framework_minor, t->torch_major, t->torch_minor);
+    } else if (v->framework == KNI_FRAMEWORK_TORCH && !v->is_noarch) {
+        snprintf(admits, sizeof(admits), "PyTorch %d.%d", v->framework_major, v->framework_minor);
+        if (v->framework_major != t->torch_major || v->framework_minor != t->torch_minor)
+            refuse(out, "torch", admits, "is for PyTorch %d.%d, this is %d.%d", v->framework_major,
+                   v->framework_minor, t->torch_major, t->torch_minor);
+        else if (v->abi && t->torch_abi && strcmp(kni_cxx_abi_text(v->abi), t->torch_abi) != 0)
+            refuse(out, "abi", t->torch_abi, "is for the C++ ABI %s, this PyTorch has %s",
+                   kni_cxx_abi_text(v->abi), t->torch_abi);
     }
 }
 
-static void judge_backend(const variant *v, const kn_target *t, refusal *out)
+static void judge_backend(const kni_variant *v, const kn_target *t, refusal *out)
 {
     const kn_device_info *device = &t->device;
     const char *wanted = kn_device_type_name(device->type);
     char admits[96];
-    if (v->is_universal)
+    const kn_device_type type = kni_backend_device(v->backend);
+    if (type == KN_DEVICE_NONE) // universal
         return;
-    if (v->device != device->type) {
-        refuse(out, "backend", wanted, "is for %s, the device is %s",
-               kn_device_type_name(v->device), wanted);
+    if (type != device->type) {
+        refuse(out, "backend", wanted, "is for %s, the device is %s", kn_device_type_name(type),
+               wanted);
         return;
     }
     if (v->backend_major < 0 || device->backend_major < 0)
@@ -196,55 +79,53 @@ static void judge_backend(const variant *v, const kn_target *t, refusal *out)
     const bool fits = device->type == KN_DEVICE_CUDA
                           ? same_major && v->backend_minor <= device->backend_minor
                           : same_major && v->backend_minor == device->backend_minor;
-    snprintf(admits, sizeof(admits), "%s %lld.%lld%s", wanted, (long long)v->backend_major,
-             (long long)v->backend_minor,
+    snprintf(admits, sizeof(admits), "%s %d.%d%s", wanted, v->backend_major, v->backend_minor,
              device->type == KN_DEVICE_CUDA ? " or a newer minor" : "");
     if (!fits)
-        refuse(out, "version", admits, "needs %s %lld.%lld, this machine has %d.%d", wanted,
-               (long long)v->backend_major, (long long)v->backend_minor, device->backend_major,
-               device->backend_minor);
+        refuse(out, "version", admits, "needs %s %d.%d, this machine has %d.%d", wanted,
+               v->backend_major, v->backend_minor, device->backend_major, device->backend_minor);
 }
 
-static void judge(const char *name, const kn_target *t, variant *v, refusal *out)
+static void judge(const char *name, const kn_target *t, kni_variant *v, refusal *out)
 {
     const char *cpu = kn_machine_cpu_arch(t->machine), *os = kn_machine_os(t->machine);
     out->rule = NULL;
-    if (!parse_variant(name, v)) {
-        refuse(out, "name", "a name such as tvm-ffi01-cpu-x86_64-linux", "is no variant's name");
-        return;
-    }
-    if (v->framework != FRAMEWORK_NOARCH) {
-        if (!kni_span_is(v->cpu, cpu))
-            refuse(out, "cpu", cpu, "is for %.*s, this machine is %s", (int)v->cpu.size,
-                   v->cpu.data, cpu);
-        else if (!kni_span_is(v->os, os))
-            refuse(out, "os", os, "is for %.*s, this machine is %s", (int)v->os.size, v->os.data,
-                   os);
-    }
+    kn_error err = KN_ERROR_INIT;
+    if (kni_variant_parse(kni_span_of(name), v, &err) != KN_OK)
+        refuse(out, "name", "a name such as tvm-ffi01-cpu-x86_64-linux", "%s", kn_error_text(&err));
+    else if (!v->is_noarch && strcmp(v->cpu, cpu) != 0)
+        refuse(out, "cpu", cpu, "is for %s, this machine is %s", v->cpu, cpu);
+    else if (!v->is_noarch && strcmp(kni_os_text(v->os), os) != 0)
+        refuse(out, "os", os, "is for %s, this machine is %s", kni_os_text(v->os), os);
+    kn_error_dispose(&err);
     if (!out->rule)
         judge_framework(v, t, out);
     if (!out->rule)
         judge_backend(v, t, out);
 }
 
-// Is a better than b? Stable ABI (newest first), PyTorch (untagged first), tvm-ffi (highest minor), then Python alone; among
-// equals the highest backend version.
-static bool is_better(const variant *a, const variant *b)
+// Stable ABI, PyTorch, tvm-ffi, then Python alone, for one device before for all.
+static int rank(const kni_variant *v)
 {
-    static const int rank[] = {[FRAMEWORK_TORCH_STABLE_ABI] = 0,
-                               [FRAMEWORK_TORCH] = 1,
-                               [FRAMEWORK_TVM_FFI] = 2,
-                               [FRAMEWORK_NOARCH] = 3};
-    if (a->framework != b->framework)
-        return rank[a->framework] < rank[b->framework];
-    if (a->is_universal != b->is_universal)
-        return b->is_universal;
-    if (a->major != b->major)
-        return a->major > b->major;
-    if (a->minor != b->minor)
-        return a->minor > b->minor;
-    if (!a->abi.size != !b->abi.size)
-        return !a->abi.size;
+    static const int ranks[] = {[KNI_FRAMEWORK_TORCH_STABLE_ABI] = 0,
+                                [KNI_FRAMEWORK_TORCH] = 1,
+                                [KNI_FRAMEWORK_TVM_FFI] = 2};
+    if (!v->is_noarch)
+        return ranks[v->framework];
+    return v->backend == KNI_BACKEND_UNIVERSAL ? 4 : 3;
+}
+
+// Is a better than b? By rank, then the newest framework, untagged before tagged, the highest backend version.
+static bool is_better(const kni_variant *a, const kni_variant *b)
+{
+    if (rank(a) != rank(b))
+        return rank(a) < rank(b);
+    if (a->framework_major != b->framework_major)
+        return a->framework_major > b->framework_major;
+    if (a->framework_minor != b->framework_minor)
+        return a->framework_minor > b->framework_minor;
+    if (!a->abi != !b->abi)
+        return !a->abi;
     if (a->backend_major != b->backend_major)
         return a->backend_major > b->backend_major;
     return a->backend_minor > b->backend_minor;
@@ -257,7 +138,7 @@ kn_status kn_package_choose(const char *const *names, size_t n_names, const kn_t
         return kn_error_set(err, KN_ERR_INVALID, "kn_package_choose: an argument is NULL");
     *n_fit = 0;
     for (size_t i = 0; i < n_names; ++i) {
-        variant v, other;
+        kni_variant v, other;
         refusal no;
         judge(names[i], target, &v, &no);
         if (!(no.rule ? kni_trace_add(trace, "variant", names[i], false, no.rule, no.admits, "%s",
@@ -267,7 +148,10 @@ kn_status kn_package_choose(const char *const *names, size_t n_names, const kn_t
         if (no.rule)
             continue;
         size_t at = (*n_fit)++; // into its place; equal ones keep their order
-        for (; at > 0 && parse_variant(names[order[at - 1]], &other) && is_better(&v, &other); --at)
+        for (; at > 0 &&
+               kni_variant_parse(kni_span_of(names[order[at - 1]]), &other, NULL) == KN_OK &&
+               is_better(&v, &other);
+             --at)
             order[at] = order[at - 1];
         order[at] = i;
     }
