@@ -114,6 +114,10 @@ bool kni_text_is_clean(const char *text, size_t size)
 {
     const unsigned char *s = (const unsigned char *)text;
     for (size_t i = 0; i < size;) {
+        if (s[i] >= 0x20 && s[i] < 0x7F) { // most text is ASCII
+            ++i;
+            continue;
+        }
         uint32_t code = 0;
         const size_t n = utf8_decode(s + i, size - i, &code);
         if (n == 0 || is_unsafe(code))

@@ -283,6 +283,20 @@ const kni_member *kni_module_find_member(const kn_module *module, kni_name_key k
     return NULL;
 }
 
+// After the members changed.
+static void note_device(kn_module *module)
+{
+    module->dl_device_type = 0;
+    module->device_index = 0;
+    for (size_t i = 0; i < module->n_members; ++i) {
+        if (module->members[i]->value.type == KN_VALUE_TENSOR) {
+            module->dl_device_type = (int32_t)module->members[i]->tensor.device.device_type;
+            module->device_index = module->members[i]->tensor.device.device_id;
+            return;
+        }
+    }
+}
+
 // Puts a member in the place of one with its name, or at the end. On failure the member is freed.
 static kn_status put_member(kn_module *module, const char *name, kni_member *member, kn_error *err)
 {
@@ -297,6 +311,7 @@ static kn_status put_member(kn_module *module, const char *name, kni_member *mem
             kni_free(module->members[i]->name);
             kni_free(module->members[i]);
             module->members[i] = member;
+            note_device(module);
             return KN_OK;
         }
     }
@@ -309,6 +324,7 @@ static kn_status put_member(kn_module *module, const char *name, kni_member *mem
     }
     module->members = members;
     module->members[module->n_members++] = member;
+    note_device(module);
     return KN_OK;
 }
 
@@ -377,6 +393,7 @@ kn_status kn_module_set_value(kn_module *module, const char *name, kn_value valu
                 memmove(module->members + i, module->members + i + 1,
                         (module->n_members - i - 1) * sizeof(*module->members));
                 --module->n_members;
+                note_device(module);
                 break;
             }
         }

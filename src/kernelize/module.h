@@ -46,22 +46,25 @@ typedef struct kni_module_index {
     size_t count;
 } kni_module_index;
 
+// What the walk and a call read stands first, in one cache line: a large model is walked at the speed of memory.
 struct kn_module {
     kn_module_head head; // first: kn_call reads it
     kn_class *cls;       // NULL: a container
+    kn_module *parent;
+    kn_module **children;
+    size_t n_children;
+    size_t at; // in the parent's children
+    char *path;
+    int32_t dl_device_type; // of its first tensor; 0: it has none
+    int32_t device_index;
     kni_member **members;
     size_t n_members;
     size_t members_capacity;
     uint64_t *fallbacks; // by reason; atomic, made at the first fallback
     kni_instance_forward *forwards;
     bool was_kernelized; // a kernel was bound, and the own forward not restored since
-    char *path;
-    kn_module *parent;
     kn_module *root;
-    kn_module **children;
-    size_t n_children;
     size_t children_capacity;
-    size_t at;              // in the parent's children
     kni_module_index index; // of a root
 };
 

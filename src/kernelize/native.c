@@ -4,18 +4,15 @@
 
 #include "kernelize/bind.h"
 
-static void device_of(const kn_module *module, kn_host_module *out)
+// Siblings that come soon: the module itself, then, once it is there, its path.
+static void prefetch_siblings(const kn_module *module)
 {
-    for (size_t i = 0; i < module->n_members; ++i) {
-        if (module->members[i]->value.type == KN_VALUE_TENSOR) {
-            const DLDevice device = module->members[i]->tensor.device;
-            out->device = kn_device_type_of_dl((int32_t)device.device_type);
-            out->device_index = device.device_id;
-            return;
-        }
-    }
-    out->device = KN_DEVICE_NONE;
-    out->device_index = 0;
+    const kn_module *parent = module->parent;
+    const size_t left = parent->n_children - module->at;
+    if (left > 8)
+        __builtin_prefetch(parent->children[module->at + 8]);
+    if (left > 4)
+        __builtin_prefetch(parent->children[module->at + 4]->path);
 }
 
 static kn_status walk(void *user, kn_host_visit_fn visit, void *data, kn_error *err)
@@ -27,7 +24,10 @@ static kn_status walk(void *user, kn_host_visit_fn visit, void *data, kn_error *
         const char *refusal = NULL;
         kn_host_module met = {.module = module, .cls = module->cls, .depth = depth};
         met.extensible = module->cls && kni_class_marked_layer(module->cls, &refusal);
-        device_of(module, &met);
+        met.device = kn_device_type_of_dl(module->dl_device_type);
+        met.device_index = module->device_index;
+        if (module != top)
+            prefetch_siblings(module);
         const kn_status st = visit(&met, data, err);
         if (st != KN_OK)
             return st;
