@@ -383,7 +383,8 @@ bool kni_elf_exports_function(const kni_elf *elf, const char *symbol_name)
 {
     for (size_t i = 0; i < elf->n_symbols; ++i) {
         const symbol s = symbol_at(elf, i);
-        if (s.name && is_exported(s) && is_function(s) && strcmp(s.name, symbol_name) == 0)
+        if (s.name && s.name[0] && is_exported(s) && is_function(s) &&
+            strcmp(s.name, symbol_name) == 0)
             return true;
     }
     return false;
