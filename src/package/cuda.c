@@ -115,7 +115,9 @@ static kn_status read_entry(kni_bytes *rest, size_t offset, const char *name, kn
         .container = code->n_containers,
         .arch = (uint16_t)arch,
         .kind = kind_of(kni_bytes_u16(header, 0)),
-        .suffix = flags & FLAG_SPECIFIC ? 'a' : flags & FLAG_FAMILY ? 'f' : 0,
+        .suffix = flags & FLAG_SPECIFIC ? 'a'
+                  : flags & FLAG_FAMILY ? 'f'
+                                        : 0,
         .is_compressed = (flags & (FLAG_LZ4 | FLAG_ZSTD)) || kni_bytes_u64(header, 56) != 0,
     };
     if (arch == 0 || arch > UINT16_MAX)
@@ -162,8 +164,7 @@ static kn_status read_container(kni_bytes bytes, size_t *at, const char *name, k
                             "%s: the fat binary at offset %zu ends behind its section", name, *at);
     const size_t begin = *at + CONTAINER_SIZE, before = code->n_targets;
     while (rest.size > 0) {
-        const kn_status st =
-            read_entry(&rest, begin + (size_t)size - rest.size, name, code, err);
+        const kn_status st = read_entry(&rest, begin + (size_t)size - rest.size, name, code, err);
         if (st != KN_OK)
             return st;
     }
@@ -310,7 +311,8 @@ bool kni_cuda_target_runs(const kni_cuda_target *target, kni_cuda_device device)
 
 kni_code_fit kni_cuda_code_runs(const kni_cuda_code *code, kni_cuda_device device, kni_buf *reason)
 {
-    size_t total = 0, fitting = 0; // fat binaries with code for the driver; those with code for this device
+    size_t total = 0,
+           fitting = 0; // fat binaries with code for the driver; those with code for this device
     const kni_cuda_target *too_new = NULL; // PTX that fits, but not this driver
     for (size_t i = 0; i < code->n_targets;) {
         const uint32_t container = code->targets[i].container;
@@ -326,10 +328,10 @@ kni_code_fit kni_cuda_code_runs(const kni_cuda_code *code, kni_cuda_device devic
         total += counts;
         fitting += fits;
     }
-    const kni_code_fit fit = code->n_targets == 0             ? KNI_CODE_NONE
-                             : fitting == 0                   ? KNI_CODE_NO
-                             : fitting < total                ? KNI_CODE_PARTLY
-                                                              : KNI_CODE_FITS;
+    const kni_code_fit fit = code->n_targets == 0 ? KNI_CODE_NONE
+                             : fitting == 0       ? KNI_CODE_NO
+                             : fitting < total    ? KNI_CODE_PARTLY
+                                                  : KNI_CODE_FITS;
     if (!reason)
         return fit;
     kni_buf_puts(reason, "CUDA code for ");
@@ -337,11 +339,10 @@ kni_code_fit kni_cuda_code_runs(const kni_cuda_code *code, kni_cuda_device devic
     const int capability = device.capability;
     if (fit == KNI_CODE_NO && too_new) {
         const int need = kni_cuda_driver_for_ptx(too_new->ptx_major, too_new->ptx_minor);
-        kni_buf_printf(reason,
-                       "; its PTX %u.%u needs a driver for CUDA %d.%d, this one is for %d.%d",
-                       (unsigned)too_new->ptx_major, (unsigned)too_new->ptx_minor, need / 1000,
-                       need % 1000 / 10, device.driver_version / 1000,
-                       device.driver_version % 1000 / 10);
+        kni_buf_printf(
+            reason, "; its PTX %u.%u needs a driver for CUDA %d.%d, this one is for %d.%d",
+            (unsigned)too_new->ptx_major, (unsigned)too_new->ptx_minor, need / 1000,
+            need % 1000 / 10, device.driver_version / 1000, device.driver_version % 1000 / 10);
     } else if (fit == KNI_CODE_NO) {
         kni_buf_printf(reason, "; none runs on capability %d.%d", capability / 10, capability % 10);
     } else if (fit == KNI_CODE_PARTLY) {

@@ -35,7 +35,7 @@ typedef struct kni_cuda_target {
     uint32_t container; // which fat binary of the file, from 0
     uint16_t arch;      // 90: major * 10 + minor
     uint8_t kind;       // kni_cuda_kind
-    char suffix;        // 'a': this capability alone; 'f': its family; 0: forward within the major version
+    char suffix; // 'a': this capability alone; 'f': its family; 0: forward within the major version
     uint8_t ptx_major, ptx_minor; // of PTX: the ISA version
     bool is_compressed;
 } kni_cuda_target;
@@ -75,8 +75,7 @@ bool kni_cuda_target_runs(const kni_cuda_target *target, kni_cuda_device device)
 int kni_cuda_driver_for_ptx(unsigned major, unsigned minor);
 
 // All of the code against a device. `reason` (NULL, or takes a sentence) says what there is and why it does not fit.
-kni_code_fit kni_cuda_code_runs(const kni_cuda_code *code, kni_cuda_device device,
-                                kni_buf *reason);
+kni_code_fit kni_cuda_code_runs(const kni_cuda_code *code, kni_cuda_device device, kni_buf *reason);
 
 // "sm_90a", "compute_90 (PTX 8.4)".
 void kni_cuda_target_text(const kni_cuda_target *target, kni_buf *out);

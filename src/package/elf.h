@@ -69,8 +69,9 @@ typedef struct kni_elf {
     kni_bytes symbols; // the dynamic symbol table
     kni_bytes strings; // its string table, ends with a zero
     size_t n_symbols;
-    bool has_unique_symbols; // exports STB_GNU_UNIQUE: shared by the whole process, so that two packages mix
-    const char **functions;  // exported tvm-ffi functions, without "__tvm_ffi_"
+    bool
+        has_unique_symbols; // exports STB_GNU_UNIQUE: shared by the whole process, so that two packages mix
+    const char **functions; // exported tvm-ffi functions, without "__tvm_ffi_"
     size_t n_functions;
     const char *tvm_loader_symbol; // the symbol that only TVM's own loader serves; NULL: none
 

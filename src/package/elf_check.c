@@ -7,9 +7,8 @@
 // With a '*' where the version stands.
 static const char *const may_need[] = {
     // the C library's family, compiler run-time libraries
-    "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1",
-    "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1", "libstdc++.so.6",
-    "libgomp.so.1",
+    "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libgomp.so.1",
     // the calling convention
     "libtvm_ffi.so",
     // CUDA
@@ -45,8 +44,8 @@ kn_status kni_elf_check_runs(const kni_elf *elf, const char *name, const char *c
                             "%s: code for %s (ELF machine %u), this machine is %s", name,
                             kni_machine_text(elf->machine), (unsigned)elf->machine, cpu);
     const kni_elf_version need = elf->glibc;
-    if (glibc.major != 0 && (need.major > glibc.major ||
-                             (need.major == glibc.major && need.minor > glibc.minor)))
+    if (glibc.major != 0 &&
+        (need.major > glibc.major || (need.major == glibc.major && need.minor > glibc.minor)))
         return kn_error_set(err, KN_ERR_INCOMPATIBLE,
                             "%s: needs glibc %u.%u, this machine has %u.%u", name, need.major,
                             need.minor, glibc.major, glibc.minor);

@@ -209,8 +209,8 @@ static kn_status read_bundle(kni_bytes bytes, size_t *at, const char *name, kni_
         position += 24 + id_size;
         end = position > end ? position : end;
         end = offset + size > end ? offset + size : end;
-        const kn_status st = read_entry((kni_span){(const char *)id.data, id.size}, object, begin,
-                                        name, code, err);
+        const kn_status st =
+            read_entry((kni_span){(const char *)id.data, id.size}, object, begin, name, code, err);
         if (st != KN_OK)
             return st;
     }
@@ -225,8 +225,8 @@ malformed:
 
 // A compressed bundle: magic, u16 version, u16 method, then from version 2 on its whole size (u32, from version 3 on u64).
 // Version 1 does not tell its size: the rest is taken for it.
-static kn_status skip_compressed(kni_bytes bytes, size_t *at, const char *name,
-                                 kni_rocm_code *code, kn_error *err)
+static kn_status skip_compressed(kni_bytes bytes, size_t *at, const char *name, kni_rocm_code *code,
+                                 kn_error *err)
 {
     const kni_bytes bundle = {bytes.data + *at, bytes.size - *at};
     kni_bytes whole;
@@ -282,8 +282,7 @@ kn_status kni_rocm_read(kni_bytes bytes, const char *name, kni_rocm_code *code, 
 static kn_status search(kni_bytes in, const char *name, kni_rocm_code *code, kn_error *err)
 {
     for (size_t at = 0; at < in.size;) {
-        const uint8_t *found =
-            memmem(in.data + at, in.size - at, BUNDLE_MAGIC, BUNDLE_MAGIC_SIZE);
+        const uint8_t *found = memmem(in.data + at, in.size - at, BUNDLE_MAGIC, BUNDLE_MAGIC_SIZE);
         if (!found)
             break;
         at = (size_t)(found - in.data);
