@@ -235,7 +235,7 @@ static kn_status search(kni_bytes in, const char *name, kni_cuda_code *code, kn_
         cubins.targets[i].container = code->n_containers;
         st = add_target(code, cubins.targets[i], name, err);
     }
-    if (cubins.n_targets > 0)
+    if (st == KN_OK && cubins.n_targets > 0)
         ++code->n_containers;
     kni_cuda_dispose(&cubins);
     return st;

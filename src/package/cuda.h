@@ -9,7 +9,8 @@
 //              u64 0, u64 size once decompressed (0: not compressed)
 //   flags      0x1 64 bits, 0x10 Linux, 0x2000 LZ4, 0x8000 zstd, 0x10000 LTO, 0x100000 'a', 0x200000 'f'
 //
-// Measured with nvcc 13.0, its fatbinary and cuobjdump, and libraries of CUDA 12.6, which write the same. Since CUDA 13 the ELF
+// Measured with nvcc 13.0, its fatbinary and cuobjdump, and libraries of CUDA 12.6, which write the same; an H100's driver (CUDA
+// 13.0) takes exactly those of 35 fat binaries that the rule below accepts. Since CUDA 13 the ELF
 // flags of a cubin (ABI 8: architecture in bits 8 to 15) no longer tell sm_90a from sm_90; up to ABI 7 (bits 0 to 7) they do, in
 // bit 11. The entry's flags tell it in both. A cubin that stands alone says it in the arguments that .note.nv.tkinfo records.
 #ifndef KNI_PACKAGE_CUDA_H
