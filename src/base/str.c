@@ -110,10 +110,25 @@ void kni_text_append_clean(kni_buf *out, const char *text, size_t size)
         kni_buf_append(out, text + size - good, good);
 }
 
+// How many bytes in front are printable ASCII, counted in eights: almost every text is nothing else.
+static size_t plain_prefix(const unsigned char *s, size_t size)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t i = 0;
+    for (; size - i >= 8; i += 8) {
+        uint64_t w;
+        memcpy(&w, s + i, sizeof(w));
+        // A byte below 0x20 borrows, 0x7F grows, others have it already: the top bit.
+        if ((w | (w + ones) | (w - 0x20 * ones)) & (0x80 * ones))
+            break;
+    }
+    return i;
+}
+
 bool kni_text_is_clean(const char *text, size_t size)
 {
     const unsigned char *s = (const unsigned char *)text;
-    for (size_t i = 0; i < size;) {
+    for (size_t i = plain_prefix(s, size); i < size;) {
         if (s[i] >= 0x20 && s[i] < 0x7F) { // most text is ASCII
             ++i;
             continue;

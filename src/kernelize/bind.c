@@ -17,7 +17,7 @@ static inline kn_call_args call_args(const kni_kernel_binding *r, kn_module *mod
 {
     for (int32_t i = 0; i < r->n_members; ++i) {
         const kni_member *member =
-            kni_module_find_member(module, r->members[i].key, r->members[i].name, (size_t)i);
+            kni_module_member_at(module, r->members[i].key, r->members[i].name, (size_t)i);
         members[i] = member ? member->value : kn_none();
     }
     const int32_t n_outputs = n_values < r->n_outputs ? n_values : r->n_outputs;

@@ -266,19 +266,11 @@ kni_name_key kni_name_key_of(const char *name)
     return key;
 }
 
-static bool member_is(const kni_member *member, kni_name_key key, const char *name)
-{
-    return member->key.words[0] == key.words[0] && member->key.words[1] == key.words[1] &&
-           (key.words[1] >> 56 == 0 || strcmp(member->name, name) == 0);
-}
-
 const kni_member *kni_module_find_member(const kn_module *module, kni_name_key key,
-                                         const char *name, size_t hint)
+                                         const char *name)
 {
-    if (hint < module->n_members && member_is(module->members[hint], key, name))
-        return module->members[hint];
     for (size_t i = 0; i < module->n_members; ++i)
-        if (member_is(module->members[i], key, name))
+        if (kni_member_is(module->members[i], key, name))
             return module->members[i];
     return NULL;
 }
@@ -414,7 +406,7 @@ kn_status kn_module_set_value(kn_module *module, const char *name, kn_value valu
 kn_value kn_module_member(const kn_module *module, const char *name)
 {
     const kni_member *member =
-        name ? kni_module_find_member(module, kni_name_key_of(name), name, 0) : NULL;
+        name ? kni_module_find_member(module, kni_name_key_of(name), name) : NULL;
     return member ? member->value : kn_none();
 }
 

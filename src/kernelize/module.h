@@ -3,6 +3,7 @@
 #define KNI_KERNELIZE_MODULE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "kernels/module.h"
 
@@ -69,9 +70,25 @@ struct kn_module {
 };
 
 kni_name_key kni_name_key_of(const char *name);
-// The member of that name, looked for at `hint` first; NULL: none.
+// The member of that name; NULL: none.
 const kni_member *kni_module_find_member(const kn_module *module, kni_name_key key,
-                                         const char *name, size_t hint);
+                                         const char *name);
+
+static inline bool kni_member_is(const kni_member *member, kni_name_key key, const char *name)
+{
+    return member->key.words[0] == key.words[0] && member->key.words[1] == key.words[1] &&
+           (key.words[1] >> 56 == 0 || strcmp(member->name, name) == 0);
+}
+
+// The same, looked for at `hint` first: what a call does for every member.
+static inline const kni_member *kni_module_member_at(const kn_module *module, kni_name_key key,
+                                                     const char *name, size_t hint)
+{
+    if (__builtin_expect(hint < module->n_members, 1) &&
+        kni_member_is(module->members[hint], key, name))
+        return module->members[hint];
+    return kni_module_find_member(module, key, name);
+}
 
 // What a module without a kernel is bound to.
 const kn_binding *kni_module_own_binding(const kn_module *module);

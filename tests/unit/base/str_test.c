@@ -51,6 +51,28 @@ static void test_clean(void **state)
     kni_buf_dispose(&out);
 }
 
+// Every byte at every place of a text: asking whether it is clean agrees with cleaning it.
+static void test_is_clean(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size <= 19; ++size)
+        for (size_t at = 0; at < size; ++at)
+            for (int byte = 0; byte < 256; ++byte) {
+                char text[20];
+                kni_buf out = KNI_BUF_ANY;
+                memset(text, 'a' + (int)at, sizeof(text));
+                text[at] = (char)byte;
+                kni_text_append_clean(&out, text, size);
+                const bool same = out.size == size && memcmp(out.data, text, size) == 0;
+                assert_int_equal(kni_text_is_clean(text, size), same);
+                assert_int_equal(same, byte >= 0x20 && byte < 0x7F);
+                kni_buf_dispose(&out);
+            }
+    assert_true(kni_text_is_clean("", 0));
+    assert_true(kni_text_is_clean("abcdefgh\xC3\xA9zzzzzzzzzz", 20));
+    assert_false(kni_text_is_clean("abcdefg\xC3\xA9zzzzzz\x7Fz", 18));
+}
+
 static void test_span(void **state)
 {
     (void)state;
@@ -164,9 +186,10 @@ static void test_string_equal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean), cmocka_unit_test(test_span),
-        cmocka_unit_test(test_cut),   cmocka_unit_test(test_to_int),
-        cmocka_unit_test(test_glob),  cmocka_unit_test(test_string_equal),
+        cmocka_unit_test(test_clean),        cmocka_unit_test(test_is_clean),
+        cmocka_unit_test(test_span),         cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_to_int),       cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_string_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
