@@ -200,7 +200,7 @@ bool kni_elf_next_section(const kni_elf *elf, const char *name, size_t *index, k
 
 kn_status kni_elf_read(const void *data, size_t size, const char *name, kni_elf *out, kn_error *err)
 {
-    kni_bytes dynamic;
+    kni_bytes dynamic = {NULL, 0};
     *out = (kni_elf){.file = {data, size}};
     kn_status st = read_header(out->file, name, out, err);
     if (st == KN_OK)

@@ -155,7 +155,7 @@ static kn_status wrong(kn_error *err, kni_span name, const char *what, kni_span 
 
 kn_status kni_variant_parse(kni_span name, kni_variant *out, kn_error *err)
 {
-    kni_span rest = name, part = {NULL, 0};
+    kni_span rest = name, part = kni_span_of("");
     *out = (kni_variant){
         .framework_major = -1, .framework_minor = -1, .backend_major = -1, .backend_minor = -1};
     if (name.size == 0 || name.size >= sizeof(out->name) || memchr(name.data, 0, name.size))
@@ -174,12 +174,12 @@ kn_status kni_variant_parse(kni_span name, kni_variant *out, kn_error *err)
     if (!parse_framework(&rest, &part, out))
         return wrong(err, name, "framework", part, FRAMEWORKS_TEXT);
     if (!kni_span_cut(&rest, '-', &part))
-        part = (kni_span){NULL, 0};
+        part = kni_span_of("");
     for (size_t i = KNI_CXX_ABI_CXX11; i < KN_LEN(abis); ++i) {
         if (out->framework == KNI_FRAMEWORK_TORCH && kni_span_is(part, abis[i])) {
             out->abi = (kni_cxx_abi)i;
             if (!kni_span_cut(&rest, '-', &part))
-                part = (kni_span){NULL, 0};
+                part = kni_span_of("");
             break;
         }
     }
