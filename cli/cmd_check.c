@@ -1,6 +1,7 @@
 // kernels check: would each build variant of a package run here, and are its files what metadata.json says?
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <kernels/package.h>
 
@@ -65,7 +66,7 @@ static bool is_about_files(const kn_trace *trace)
 {
     for (size_t i = 0; i < kn_trace_count(trace); ++i) {
         const kn_trace_entry e = kn_trace_get(trace, i);
-        if (e.stage[0] == 'd' && !e.accepted) // "digest"
+        if (strcmp(e.stage, "digest") == 0 && !e.accepted)
             return true;
     }
     return false;
@@ -102,7 +103,7 @@ static bool judge(const char *name, const kn_package *package, const kn_target *
 static bool is_closer(const kn_trace *trace)
 {
     const kn_trace_entry first = kn_trace_get(trace, 0);
-    return first.accepted || (first.rule[0] && first.rule[0] != 'b'); // "backend"
+    return first.accepted || (first.rule[0] && strcmp(first.rule, "backend") != 0);
 }
 
 static void judge_all(const char *name, const char *path, const devices *d, verdict *v)

@@ -37,6 +37,9 @@ static kn_status make_plan(const explain *e, kn_context **ctx, kn_plan **plan, k
     kn_device_type types[2];
     opts.flags = KN_KERNELIZE_DRY_RUN | (e->no_resolve ? KN_KERNELIZE_NO_RESOLVE : 0);
     kn_status st = parse_fallback(e->use_fallback, &opts.fallback, err);
+    for (size_t i = 0; st == KN_OK && i < e->layers.count; ++i)
+        if (!e->layers.items[i][0])
+            st = kn_error_set(err, KN_ERR_INVALID, "--layer '': expected the name of a layer");
     if (st == KN_OK) {
         st = kn_mode_parse(e->mode ? e->mode : "INFERENCE", &opts.mode, err);
         if (st == KN_OK)
