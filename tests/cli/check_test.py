@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from command import VARIANT, Case
+from command import GPU, GPU_LAYERS, VARIANT, Case
 
 
 class Info(Case):
@@ -24,6 +24,19 @@ class Info(Case):
                             "function": "good", "has_backward": True, "can_torch_compile": True, "autocast": None}]})
         text = self.run_program("info", package).stdout
         self.assertIn("    Copy(x: f32|f16 [..., d]), backward, torch.compile\n", text)
+
+    def test_members(self):
+        layers = {"Norm": {"signature": "(x: f32 [..., d]) -> (y: like x)", "members": "weight: f32 [d], eps: float = 1e-6",
+                           "forward": "good(y, x)", "autocast": "f32"}}
+        self.run_program(*self.pack_args(layers), "--no-run")
+        (layer,) = self.run_json("info", self.dir / "package")["variants"][0]["layers"]
+        self.assertEqual(layer, {
+            "name": "Norm", "inputs": [{"name": "x", "type": "f32 [..., d]", "optional": False}],
+            "members": [{"name": "weight", "type": "f32 [d]", "optional": False},
+                        {"name": "eps", "type": "float", "optional": True}],
+            "outputs": [{"name": "y", "type": "like x", "optional": False}],
+            "function": "good", "has_backward": False, "can_torch_compile": False, "autocast": "f32"})
+        self.assertIn("    Norm(x: f32 [..., d]), no backward\n", self.run_program("info", self.dir / "package").stdout)
 
     def test_broken_variant(self):
         package = self.packed()
@@ -53,8 +66,8 @@ class Info(Case):
 
 
 class Check(Case):
-    def verdict(self, package, *args, status):
-        found = self.run_json("check", package, *args, status=status)
+    def verdict(self, package, *args, status, **options):
+        found = self.run_json("check", package, *args, status=status, **options)
         self.assertEqual(found["usable"], status == 0)
         return {v["variant"]: v for v in found["variants"]}
 
@@ -78,6 +91,18 @@ class Check(Case):
                 self.assertIn(reason, verdict["reason"])
         self.verdict(package, "--device", "cuda:9.0,cpu", status=0)
         self.fails("check", package, "--device", "toaster", status=2, says="--device: ")
+
+    def test_code_for_gpus(self):
+        self.run_program(*self.pack_args(GPU_LAYERS, library=GPU), "--backend", "cu128")
+        package, variant = self.dir / "package", VARIANT.replace("cpu", "cu128")
+        verdict = self.verdict(package, "--device", "cuda:9.0", status=0)[variant]
+        self.assertEqual((verdict["runs"], verdict["digests"], verdict["device"]), (True, "right", "cuda:0"))
+        # What is told is about the device of the right kind, whose capability is wrong.
+        verdict = self.verdict(package, "--device", "cuda:7.5,rocm:gfx90a", status=1)[variant]
+        self.assertEqual((verdict["device"], verdict["digests"]), ("cuda:0", "right"))
+        self.assertIn("no code for sm_75", verdict["reason"])
+        verdict = self.verdict(package, status=1, env={"KERNELS_DEVICE": "cpu"})[variant]
+        self.assertEqual(verdict["reason"], "is for cuda, the device is cpu")
 
     def test_the_environment_counts(self):
         package = self.packed()

@@ -17,6 +17,7 @@ VARIANT = f"tvm-ffi01-cpu-{platform.machine()}-linux"
 GOOD = {"Copy": {"signature": "(x: f32|f16 [..., d]) -> (y: like x)", "forward": "good(y, x)",
                  "backward": {"signature": "(dy) -> (dx)", "call": "good_backward(dx, dy)"},
                  "can_torch_compile": True, "tolerance": {"f32": 1e-6}}}
+GPU_LAYERS = {"L": {"signature": "(x: f32 [d]) -> (y: like x)", "forward": "good(y, x)"}}
 
 
 class Case(unittest.TestCase):

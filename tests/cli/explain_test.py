@@ -2,7 +2,7 @@
 
 import unittest
 
-from command import VARIANT, Case
+from command import GPU, GPU_LAYERS, VARIANT, Case
 
 KEYS = {"layer": str, "device": str, "capability": (int, type(None)), "mode": str, "mode_used": (str, type(None)),
         "repository": (str, type(None)), "revision": (str, type(None)), "variant": (str, type(None)), "outcome": str,
@@ -57,6 +57,31 @@ class Explain(Case):
                 "variant": VARIANT, "outcome": "kernel", "reason": None})
             self.assertEqual({"mapping", "mode", "resolve", "variant", "digest", "code", "layer"},
                              {step["stage"] for step in trace})
+
+    def test_kernel_of_a_described_gpu(self):
+        self.run_program(*self.pack_args(GPU_LAYERS, library=GPU), "--backend", "cu128")
+        mapping = self.mapping('[[kernel]]\nlayer = "L"\ndevice = "cuda"\npath = "package"\n')
+        (record,) = self.explain(mapping, "--device", "cuda:9.0")
+        self.assertEqual((record["outcome"], record["device"], record["capability"], record["variant"]),
+                         ("kernel", "cuda", 90, VARIANT.replace("cpu", "cu128")))
+        rows = [("cuda:7.5", "code", "cuda", "no code for sm_75"), ("cuda:9.0@12.4", "variant", "version", "needs cuda 12.8")]
+        for device, stage, rule, says in rows:
+            with self.subTest(device):
+                (record,) = self.explain(mapping, "--device", device, status=3)
+                step = record["trace"][-1]
+                self.assertEqual((record["outcome"], record["rule"], step["stage"], step["rule"], step["accepted"]),
+                                 ("error", "CANNOT_LOAD", stage, rule, False))
+                self.assertIn(says, record["reason"])
+                self.assertEqual(record["admits"], step["admits"])
+                (record,) = self.explain(mapping, "--device", device, "--use-fallback=all", status=1)
+                self.assertEqual((record["outcome"], record["variant"]), ("fallback", None))
+
+    def test_damaged_package(self):
+        package = self.packed()
+        (package / "build" / VARIANT / "layers.py").write_text("")
+        (record,) = self.explain(self.mapping(self.local()), status=3)
+        self.assertEqual((record["trace"][-1]["stage"], record["trace"][-1]["accepted"]), ("digest", False))
+        self.assertIn("layers.py", record["reason"])
 
     def test_text(self):
         self.packed()
@@ -140,6 +165,7 @@ class Explain(Case):
             (["--mode", "FAST"], "--mode 'FAST'"),
             (["--device", "toaster"], "--device: "),
             (["--device", ""], "--device: "),
+            (["--layer", ""], "explain: --layer ''"),
             (["--use-fallback", "maybe"], "accepted are yes, no and all"),
         ]
         for options, says in rows:

@@ -2,10 +2,11 @@
 
 import os
 import pty
+import shutil
 import subprocess
 import unittest
 
-from command import PROGRAM, Case
+from command import BUILD, PROGRAM, Case
 
 VERBS = ["explain", "info", "check", "doctor", "pack"]
 
@@ -52,11 +53,11 @@ class Main(Case):
         with open(write, "w", encoding="ascii") as gone:
             self.fails("doctor", status=2, says="the output cannot be written: Broken pipe", stdout=gone)
 
-    def on_a_terminal(self, **variables):
+    def on_a_terminal(self, *args, status=0, **variables):
         """What the program writes to a terminal."""
         ours, theirs = pty.openpty()
         environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
-        subprocess.run([PROGRAM, "doctor"], stdout=theirs, env={**environment, **variables}, check=True, timeout=60)
+        done = subprocess.run([PROGRAM, *map(str, args)], stdout=theirs, env={**environment, **variables}, timeout=60)
         os.close(theirs)
         text = b""
         try:
@@ -65,13 +66,28 @@ class Main(Case):
         except OSError:  # the other end is closed
             pass
         os.close(ours)
+        self.assertEqual(done.returncode, status, text)
         return text
 
     def test_colour(self):
-        self.assertIn(b"\033[32m", self.on_a_terminal(TERM="xterm"))
-        for variables in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "xterm", "NO_COLOR": ""}, {"TERM": "dumb"}, {}):
-            self.assertNotIn(b"\033", self.on_a_terminal(**variables), variables)
-        self.assertNotIn("\033", self.run_program("doctor", env={"TERM": "xterm"}).stdout)
+        package, mapping = self.packed(), self.dir / "mapping.toml"
+        mapping.write_text('[[kernel]]\nlayer = "Copy"\ndevice = "cpu"\npath = "package"\n')
+        rows = [  # words, exit status, something in colour
+            (["doctor"], 0, b"\033[32m"),
+            (["info", package], 0, b"\033[1m"),
+            (["check", package], 0, b"\033[32mruns"),
+            (["check", package, "--device", "cuda:9.0"], 1, b"\033[31mrefused"),
+            (["explain", mapping], 0, b"\033[32mkernel"),
+            (["explain", mapping, "--layer", "None"], 1, b"\033[33mfallback"),
+            (["explain", mapping, "--layer", "None", "--use-fallback=no"], 3, b"\033[31merror"),
+        ]
+        for args, status, coloured in rows:
+            with self.subTest(args):
+                self.assertIn(coloured, self.on_a_terminal(*args, status=status, TERM="xterm"))
+                self.assertNotIn(b"\033", self.on_a_terminal(*args, "--json", status=status, TERM="xterm"))
+                for variables in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "xterm", "NO_COLOR": ""}, {"TERM": "dumb"}, {}):
+                    self.assertNotIn(b"\033", self.on_a_terminal(*args, status=status, **variables), variables)
+                self.assertNotIn("\033", self.run_program(*args, status=status, env={"TERM": "xterm"}).stdout)
 
     def test_doctor(self):
         text = self.run_program("doctor", env={"KERNELS_DEVICE": "cuda:9.0@12.8"}).stdout
@@ -89,6 +105,22 @@ class Main(Case):
         self.assertTrue(found["tvm_ffi"]["path"].endswith("libtvm_ffi.so"))
         self.assertIn("rocm", found["absent"])
         self.fails("doctor", status=2, says="KERNELS_DEVICE", env={"KERNELS_DEVICE": "toaster"})
+
+    def test_without_tvm_ffi(self):
+        """A library that lies alone, then one beside another major version of libtvm_ffi: nothing can be loaded."""
+        shutil.copy(BUILD / "lib" / "libkernels.so.0", self.dir)
+        package = self.packed()
+        for other, says in ((None, "cannot be opened"), ("tvm_ffi_major.so", "version")):
+            with self.subTest(other):
+                if other:
+                    shutil.copy(BUILD / "fixtures" / "packages" / "helpers" / other, self.dir / "libtvm_ffi.so")
+                env = {"LD_LIBRARY_PATH": str(self.dir)}
+                found = self.run_json("doctor", status=1, env=env)["tvm_ffi"]
+                self.assertEqual((found["usable"], found["version"]), (False, None))
+                self.assertIn(says, found["reason"])
+                self.assertIn("libtvm_ffi   no kernel can be loaded: ", self.run_program("doctor", status=1, env=env).stdout)
+                self.assertIn("needs tvm-ffi 0.1, there is none here",
+                              self.run_program("check", package, status=1, env=env).stdout)
 
 
 if __name__ == "__main__":

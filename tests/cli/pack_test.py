@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from command import FAULTY, GPU, PROGRAM, VARIANT, Case
+from command import FAULTY, GPU, GPU_LAYERS, PROGRAM, VARIANT, Case
 
 
 def layer(function, signature="(x: f32|f16 [..., d]) -> (y: like x)"):
@@ -136,8 +136,7 @@ class Pack(Case):
         self.assertEqual(self.metadata()["cpu-features"], ["no_such_feature"])
 
     def test_code_for_gpus(self):
-        layers = {"L": {"signature": "(x: f32 [d]) -> (y: like x)", "forward": "good(y, x)"}}
-        made = self.run_json(*self.pack_args(layers, library=GPU), "--backend", "cu128")
+        made = self.run_json(*self.pack_args(GPU_LAYERS, library=GPU), "--backend", "cu128")
         self.assertEqual(made["variant"], VARIANT.replace("cpu", "cu128"))
         self.assertEqual(made["trial"]["reason"], "layers are run on the CPU alone")
         metadata = json.loads((self.dir / "package" / "build" / made["variant"] / "metadata.json").read_text())
