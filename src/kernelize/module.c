@@ -417,6 +417,8 @@ kn_status kn_module_set_forward(kn_module *module, kn_forward_fn forward, void *
     if (!module)
         return kn_error_set(err, KN_ERR_INVALID, "module: NULL has no forward");
     const kn_binding *binding = kni_module_own_binding(module);
+    const kn_binding *before = kni_module_bound(module);
+    bool over_kernel = false;
     if (forward) {
         kni_instance_forward *set = module->forwards;
         while (set && (set->forward != forward || set->user != user))
@@ -429,9 +431,10 @@ kn_status kn_module_set_forward(kn_module *module, kn_forward_fn forward, void *
             module->forwards = set;
         }
         binding = &set->binding;
-    } else {
-        module->was_kernelized = false;
+        over_kernel = kni_binding_is_instance(before) ? module->set_over_kernel
+                                                      : kn_module_is_kernelized(module);
     }
+    module->set_over_kernel = over_kernel;
     __atomic_store_n(&module->head.bound, binding, __ATOMIC_RELEASE);
     return KN_OK;
 }

@@ -63,7 +63,7 @@ struct kn_module {
     size_t members_capacity;
     uint64_t *fallbacks; // by reason; atomic, made at the first fallback
     kni_instance_forward *forwards;
-    bool was_kernelized; // a kernel was bound, and the own forward not restored since
+    bool set_over_kernel; // of a forward of its own: a kernel was bound when it was set
     kn_module *root;
     size_t children_capacity;
     kni_module_index index; // of a root

@@ -75,7 +75,7 @@ static kn_host_state state(void *user, void *module, void **binding)
     const kn_binding *bound = kni_module_bound(m);
     *binding = NULL;
     if (kni_binding_is_instance(bound))
-        return m->was_kernelized ? KN_HOST_FOREIGN_SINCE : KN_HOST_FOREIGN;
+        return m->set_over_kernel ? KN_HOST_FOREIGN_SINCE : KN_HOST_FOREIGN;
     if (!kni_binding_kernel(bound))
         return KN_HOST_OWN;
     *binding = (void *)(uintptr_t)bound;
@@ -96,7 +96,6 @@ static void commit(void *user, void *module, void *binding)
     (void)user;
     kn_module *m = module;
     const kn_binding *bound = binding ? binding : kni_module_own_binding(m);
-    m->was_kernelized = binding != NULL;
     __atomic_store_n(&m->head.bound, bound, __ATOMIC_RELEASE);
 }
 
