@@ -7,6 +7,8 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
     // NAME or # NAME       as first line of a block makes it a file of that name, for the programs and scripts of the same
                             document; so does ```LANGUAGE file=NAME, for languages without comments;
     ```sh run               is a script for bash, run with the installed `kernels` in its PATH;
+    ```cmake                with `find_package(libkernels` in it is a project over the files of the same document, built
+                            into the directory `build`; a kernel package that it adds is then `build/packages/<name>`;
     ```text                 the next one is what the program or script prints. In it "…" stands for any text of one line, and a
                             line of "…" alone for any number of lines.
 
@@ -50,6 +52,10 @@ class Block:
     def is_program(self):
         return self.language == "c" and re.search(r"\bint main\b", self.text) is not None
 
+    @property
+    def is_project(self):
+        return self.language == "cmake" and "find_package(libkernels" in self.text
+
 
 def read_blocks(text):
     blocks, block, speaker = [], None, None
@@ -84,7 +90,6 @@ def matches(expected, printed):
 
 CMAKE_HEAD = """cmake_minimum_required(VERSION 3.25)
 project(examples LANGUAGES C)
-find_package(libkernels REQUIRED)
 """
 
 
@@ -117,7 +122,7 @@ class Document:
             return {}
         cmake = self.dir / "by-cmake"
         cmake.mkdir()
-        text, built = CMAKE_HEAD, {}
+        text, built = CMAKE_HEAD + "find_package(libkernels REQUIRED)\n", {}
         for block in self.programs:
             name = f"example_{block.line}"
             text += (f'add_executable({name} "{self.source(block)}")\n'
@@ -129,6 +134,13 @@ class Document:
         self.tree.cmake(cmake, cmake / "build")
         return built
 
+    def build_project(self, block):
+        lists = self.dir / "CMakeLists.txt"
+        if lists.exists():
+            raise AssertionError(f"{self.path.name}:{block.line}: a second project in one document")
+        lists.write_text(CMAKE_HEAD + block.text, encoding="utf-8")
+        self.tree.cmake(self.dir, self.dir / "build")
+
     def check(self, block, command, env):
         done = subprocess.run(command, cwd=self.dir, env=env, text=True, stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=300)
@@ -139,7 +151,7 @@ class Document:
             raise AssertionError(f"{where}: prints\n{done.stdout}\nThe document says\n{block.expected}")
 
     def run(self):
-        """Runs everything; returns how many programs and scripts there were."""
+        """Builds and runs everything; returns how many programs, scripts and projects there were."""
         built, count = self.build(), 0
         for block in self.blocks:
             if block.is_program:
@@ -149,7 +161,9 @@ class Document:
                            {k: v for k, v in self.tree.env.items() if k != "LD_LIBRARY_PATH"})
             elif block.is_script:
                 self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.tree.env)
-            count += block.is_program or block.is_script
+            elif block.is_project:
+                self.build_project(block)
+            count += block.is_program or block.is_script or block.is_project
         return count
 
 
@@ -179,12 +193,14 @@ class Mechanism(unittest.TestCase):
     def test_blocks(self):
         blocks = read_blocks("```c\nint main(void)\n```\n```c\nint f(void);\n```\n```text\nout\n```\n"
                              "```json file=a.json\nx\n```\n```sh run\ntrue\n```\n```toml\n# b.toml\n```\n"
-                             "```c\n// x.c: y = f(x)\n```\n```c\n// see x.c\n```\n")
-        self.assertEqual([b.is_program for b in blocks], [True] + [False] * 7)
-        self.assertEqual([b.expected for b in blocks], ["out\n"] + [None] * 7)  # past what is only for reading
+                             "```c\n// x.c: y = f(x)\n```\n```c\n// see x.c\n```\n"
+                             "```cmake\nfind_package(libkernels REQUIRED)\n```\n```cmake\nadd_test()\n```\n")
+        self.assertEqual([b.is_program for b in blocks], [True] + [False] * 9)
+        self.assertEqual([b.expected for b in blocks], ["out\n"] + [None] * 9)  # past what is only for reading
         self.assertEqual([b.file for b in blocks],
-                         [None, None, None, "a.json", None, "b.toml", "x.c", None])
-        self.assertEqual([b.is_script for b in blocks], [False] * 4 + [True] + [False] * 3)
+                         [None, None, None, "a.json", None, "b.toml", "x.c", None, None, None])
+        self.assertEqual([b.is_script for b in blocks], [False] * 4 + [True] + [False] * 5)
+        self.assertEqual([b.is_project for b in blocks], [False] * 8 + [True, False])
         for broken in ("```c\nint x;\n", "```c runs\n```\n"):
             self.assertRaises(ValueError, read_blocks, broken)
 
