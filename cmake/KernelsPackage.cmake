@@ -2,7 +2,7 @@
 #
 #   kernels_add_package(<name> VERSION <n> LAYERS <layers.json> SOURCES <file>…
 #                       [CARD <CARD.md>] [LICENSE <SPDX expression>] [BACKEND <cpu>] [INCLUDE <dir>…]
-#                       [DEPENDS <target or file>…] [OUTPUT <dir>])
+#                       [CPU_FEATURES <name>…] [NO_RUN] [DEPENDS <target or file>…] [OUTPUT <dir>])
 #
 # Builds the shared object <name>.so, target kernel_<name>, as the loader's rules want it: only the __tvm_ffi_ symbols
 # leave it, it needs nothing but libtvm_ffi, the C and C++ run-time libraries and libgomp, and it has no RPATH. OpenMP is
@@ -10,10 +10,12 @@
 #
 # Then runs `kernels pack`, target package_<name>, which runs every layer once for every data type that its signature
 # admits and writes the variant to <dir>/<name>/build/<variant>; <dir> is ${CMAKE_BINARY_DIR}/packages by default.
-# INCLUDE adds include directories, DEPENDS what must be built before the object. See docs/packages.md.
+# INCLUDE adds include directories, DEPENDS what must be built before the object. CPU_FEATURES are instruction sets that the
+# code uses without asking the CPU; NO_RUN leaves the layers unrun. See docs/packages.md.
 
 function(kernels_add_package name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "VERSION;LAYERS;CARD;LICENSE;BACKEND;OUTPUT" "SOURCES;INCLUDE;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "NO_RUN" "VERSION;LAYERS;CARD;LICENSE;BACKEND;OUTPUT"
+                        "SOURCES;INCLUDE;CPU_FEATURES;DEPENDS")
   foreach(required VERSION LAYERS SOURCES)
     if(NOT arg_${required})
       message(FATAL_ERROR "kernels_add_package(${name}): ${required} is missing")
@@ -66,20 +68,25 @@ function(kernels_add_package name)
   if(NOT TARGET kernels::cli)
     return()
   endif()
-  set(card)
+  set(options)
   if(arg_CARD)
     cmake_path(ABSOLUTE_PATH arg_CARD BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
-    set(card --card ${arg_CARD})
+    list(APPEND options --card ${arg_CARD})
   endif()
-  set(license)
   if(arg_LICENSE)
-    set(license --license ${arg_LICENSE})
+    list(APPEND options --license ${arg_LICENSE})
+  endif()
+  foreach(feature IN LISTS arg_CPU_FEATURES)
+    list(APPEND options --cpu-feature ${feature})
+  endforeach()
+  if(arg_NO_RUN)
+    list(APPEND options --no-run)
   endif()
   set(stamp ${CMAKE_CURRENT_BINARY_DIR}/${name}.packed)
   add_custom_command(
     OUTPUT ${stamp}
     COMMAND kernels::cli pack --name ${name} --version ${arg_VERSION} --backend ${arg_BACKEND} --layers ${arg_LAYERS}
-            --library $<TARGET_FILE:${target}> --out ${arg_OUTPUT}/${name} ${card} ${license}
+            --library $<TARGET_FILE:${target}> --out ${arg_OUTPUT}/${name} ${options}
     COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
     DEPENDS ${target} ${arg_LAYERS} ${arg_CARD} kernels::cli
     COMMENT "Packing ${arg_OUTPUT}/${name}"

@@ -94,6 +94,9 @@ class Install(unittest.TestCase):
         self.tree.cmake(HERE / "project", build)
         self.assertEqual(run(build / "program_c", build / "packages" / "relu2"), RELU2_OUTPUT)
         self.assertIn("relu2", run("kernels", "info", build / "packages" / "relu2", env=self.tree.env))
+        unrun = json.loads((build / "packages/relu2-unrun/build" / VARIANT / "metadata.json").read_text())
+        self.assertEqual(unrun["cpu-features"], ["sse2", "avx2"])
+        self.assertEqual(unrun["trial"], {"layers-ran": False, "reason": "--no-run was given"})
 
     def test_wrong_version_is_refused(self):
         project = self.work / "version"
