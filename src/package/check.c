@@ -120,8 +120,7 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
                                          : "the file '%s' is a second ELF file",
                               name);
     if (st == KN_OK && package->metadata.digest.present && !kni_digest_block_leaves_out(name) &&
-        kni_digest_block_check_file(&package->metadata.digest, package->dir, name, file.fd, &why) !=
-            KN_OK)
+        kni_digest_block_check_file(&package->metadata.digest, name, file.fd, &why) != KN_OK)
         st = kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest", NULL);
     if (st == KN_OK && is_library)
         *library = file;
@@ -142,7 +141,7 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
         return kni_check_refuse_because(
             check, &why, KNI_STAGE_DIGEST, "link",
             "regular files, and links to such files inside the package");
-    if (block->present && kni_digest_block_check_names(block, package->dir, &files, &why) != KN_OK)
+    if (block->present && kni_digest_block_check_names(block, &files, &why) != KN_OK)
         st = kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest",
                                       "exactly the files that metadata.json lists");
     for (size_t i = 0; st == KN_OK && i < files.count; ++i)

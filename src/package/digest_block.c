@@ -106,8 +106,8 @@ const kni_digest *kni_digest_block_find(const kni_digest_block *block, const cha
     return found ? &found->digest : NULL;
 }
 
-kn_status kni_digest_block_check_names(const kni_digest_block *block, const char *dir,
-                                       const kni_names *present, kn_error *err)
+kn_status kni_digest_block_check_names(const kni_digest_block *block, const kni_names *present,
+                                       kn_error *err)
 {
     size_t listed = 0; // both lists are sorted: one walk
     for (size_t i = 0; i < present->count; ++i) {
@@ -119,25 +119,25 @@ kn_status kni_digest_block_check_names(const kni_digest_block *block, const char
             break;
         if (order < 0)
             return kn_error_set(err, KN_ERR_UNTRUSTED,
-                                "%s: the file '%s' is not listed in the digest block of "
+                                "the file '%s' is not listed in the digest block of "
                                 "metadata.json",
-                                dir, path);
+                                path);
         ++listed;
     }
     if (listed < block->n_files)
         return kn_error_set(err, KN_ERR_UNTRUSTED,
-                            "%s: the file '%s' is listed in metadata.json but is not there", dir,
+                            "the file '%s' is listed in metadata.json but is not there",
                             block->files[listed].path);
     return KN_OK;
 }
 
-kn_status kni_digest_block_check_file(const kni_digest_block *block, const char *dir,
-                                      const char *path, int fd, kn_error *err)
+kn_status kni_digest_block_check_file(const kni_digest_block *block, const char *path, int fd,
+                                      kn_error *err)
 {
     kni_digest found;
     const kni_digest *expected = kni_digest_block_find(block, path);
     if (!expected)
-        return kn_error_set(err, KN_ERR_UNTRUSTED, "%s: the file '%s' has no digest", dir, path);
+        return kn_error_set(err, KN_ERR_UNTRUSTED, "the file '%s' has no digest", path);
     const kn_status st = kni_digest_fd(block->algorithm, fd, path, &found, err);
     if (st != KN_OK || kni_digest_equal(expected, &found))
         return st;
@@ -145,7 +145,7 @@ kn_status kni_digest_block_check_file(const kni_digest_block *block, const char 
     kni_digest_base64(expected, expected_text);
     kni_digest_base64(&found, found_text);
     return kn_error_set(err, KN_ERR_UNTRUSTED,
-                        "%s: the file '%s' is not what metadata.json says: expected digest %s, "
+                        "the file '%s' is not what metadata.json says: expected digest %s, "
                         "found %s",
-                        dir, path, expected_text, found_text);
+                        path, expected_text, found_text);
 }

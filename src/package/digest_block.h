@@ -33,11 +33,11 @@ const kni_digest *kni_digest_block_find(const kni_digest_block *block, const cha
 
 // Are the files that are present (sorted, as kni_tree_list gives them) exactly those that are listed?
 // Error: KN_ERR_UNTRUSTED, naming the first that is missing or not listed.
-kn_status kni_digest_block_check_names(const kni_digest_block *block, const char *dir,
-                                       const kni_names *present, kn_error *err);
+kn_status kni_digest_block_check_names(const kni_digest_block *block, const kni_names *present,
+                                       kn_error *err);
 
 // Is the open file what the block says? Error: KN_ERR_UNTRUSTED with both digests.
-kn_status kni_digest_block_check_file(const kni_digest_block *block, const char *dir,
-                                      const char *path, int fd, kn_error *err);
+kn_status kni_digest_block_check_file(const kni_digest_block *block, const char *path, int fd,
+                                      kn_error *err);
 
 #endif
