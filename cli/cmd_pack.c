@@ -374,15 +374,15 @@ static kn_status make_root(pack *p)
 
 static void report(const pack *p)
 {
+    const size_t n_layers = json_object_size(json_object_get(p->metadata, "layers"));
+    const char *plural = n_layers == 1 ? "" : "s";
     if (p->json) {
         json_t *root = cli_json_object(), *trial = cli_json_object();
         char *path = cli_format("%s/build/%s", p->out, p->variant);
         cli_json_set(root, "path", cli_json_text(path));
         cli_json_set(root, "variant", cli_json_text(p->variant));
         cli_json_set(root, "id", json_incref(json_object_get(p->metadata, "id")));
-        cli_json_set(
-            root, "layers",
-            json_integer((json_int_t)json_object_size(json_object_get(p->metadata, "layers"))));
+        cli_json_set(root, "layers", json_integer((json_int_t)n_layers));
         cli_json_set(trial, "layers_ran", json_boolean(!p->not_run));
         cli_json_set(trial, "reason", cli_json_text(p->not_run));
         cli_json_set(trial, "forward_calls", json_integer((json_int_t)p->counts.forward));
@@ -391,12 +391,11 @@ static void report(const pack *p)
         cli_json(root);
         free(path);
     } else if (p->not_run) {
-        cli_line("%s/build/%s: %zu layers, not run: %s", p->out, p->variant,
-                 json_object_size(json_object_get(p->metadata, "layers")), p->not_run);
+        cli_line("%s/build/%s: %zu layer%s, not run: %s", p->out, p->variant, n_layers, plural,
+                 p->not_run);
     } else {
-        cli_line("%s/build/%s: %zu layers, run forward %zu and backward %zu times", p->out,
-                 p->variant, json_object_size(json_object_get(p->metadata, "layers")),
-                 p->counts.forward, p->counts.backward);
+        cli_line("%s/build/%s: %zu layer%s, run forward %zu and backward %zu times", p->out,
+                 p->variant, n_layers, plural, p->counts.forward, p->counts.backward);
     }
 }
 

@@ -51,7 +51,7 @@ typedef struct kn_kernelize_options {
  * Binds kernels to the extensible modules of a tree, in place. Again with another mode or mapping: each module is decided anew; an
  * equal decision writes nothing and logs nothing. Modules that a filter leaves out stay as they are.
  *
- * DISABLE_KERNEL_MAPPING in the environment (not empty, not 0): every extensible module gets its own forward.
+ * DISABLE_KERNEL_MAPPING in the environment (but empty, 0, false, no and off): every extensible module gets its own forward.
  *
  * plan: NULL, or takes what was decided; free it with kn_plan_free.
  * Error: KN_ERR_INVALID (mode, device, filter), KN_ERR_NO_KERNEL (a case outside the fallback set), KN_ERR_LAYER (a kernel layer

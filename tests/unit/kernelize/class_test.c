@@ -56,7 +56,11 @@ static void test_refused(void **state)
     small.layer = "never read";
     world_ok(w, kn_class_new(&small, &cls, &w->err));
     assert_null(kn_class_layer(cls));
+    assert_ptr_equal(kn_class_ref(cls), cls); // two references: one given back leaves it
     kn_class_unref(cls);
+    assert_string_equal(kn_class_name(cls), "Small");
+    kn_class_unref(cls);
+    assert_null(kn_class_ref(NULL));
     kn_class_unref(NULL);
     assert_string_equal(kn_class_name(NULL), "");
     assert_null(kn_class_layer(NULL));
