@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/trace.h"
 #include "context/kernel.h"
+#include "device/machine.h"
 
 // Out of memory is said as such, whatever else went wrong before.
 static kn_status pass_on(kn_status st, kn_error *why, kn_error *err)
@@ -36,20 +37,14 @@ static kn_status check(kn_context *ctx, const kn_package *package, const kn_targ
     return pass_on(st, &why, err);
 }
 
-#if defined(__x86_64__)
-#define OWN_ARCH "x86_64"
-#elif defined(__aarch64__)
-#define OWN_ARCH "aarch64"
-#else
-#define OWN_ARCH ""
-#endif
-
-// Is the target another machine than this one, by its description? A CPU of this kind counts as this one, whatever its level.
+// Is the target another machine than this one, by its description? A CPU that can do no more than this one counts as this one.
 static bool is_elsewhere(const kn_target *target)
 {
-    return target->device.overridden &&
-           (target->device.type != KN_DEVICE_CPU ||
-            strcmp(kn_machine_cpu_arch(target->machine), OWN_ARCH) != 0);
+    kni_cpu here;
+    if (!target->device.overridden || target->device.type != KN_DEVICE_CPU)
+        return target->device.overridden;
+    kni_cpu_probe(&here);
+    return !kni_cpu_covers(&here, &target->machine->cpu);
 }
 
 // Makes a kernel of a checked package. *package is NULL once the kernel has it.

@@ -75,6 +75,14 @@ bool kni_cpu_has(const kni_cpu *cpu, const char *feature)
     return row < cpu->family->n_features && has_row(cpu, row);
 }
 
+bool kni_cpu_covers(const kni_cpu *cpu, const kni_cpu *other)
+{
+    for (size_t i = 0; i < KN_LEN(cpu->features); ++i)
+        if (other->features[i] & ~cpu->features[i])
+            return false;
+    return cpu->family == other->family;
+}
+
 size_t kni_cpu_feature_count(const kni_cpu *cpu)
 {
     size_t count = 0;

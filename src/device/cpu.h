@@ -61,6 +61,9 @@ size_t kni_cpu_feature_count(const kni_cpu *cpu);
 const char *kni_cpu_feature_name(const kni_cpu *cpu, size_t index); // "" out of range
 const char *kni_cpu_arch(const kni_cpu *cpu);                       // "unknown" without a family
 
+// Can this CPU run whatever the other one can: is it of the same family, with all of its features?
+bool kni_cpu_covers(const kni_cpu *cpu, const kni_cpu *other);
+
 // Finds the highest level all of whose features, and those of the levels below, are there.
 void kni_cpu_set_level(kni_cpu *cpu);
 void kni_cpu_add(kni_cpu *cpu, size_t feature); // by row

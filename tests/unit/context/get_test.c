@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "device/cpu.h"
 #include "kernels/context.h"
 
 static const char layers[] =
@@ -345,6 +346,35 @@ static void test_planned(void **state)
     package_remove(&dir);
 }
 
+// A described CPU that can do more than this one is not here either: its code need not run.
+static void test_planned_cpu(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"cpu:x86-64-v1", "cpu:x86-64-v4", "cpu:armv8.0",
+                                          "cpu:armv9.0"};
+    package_dir dir;
+    package_make(&dir, "good.so", layers);
+    for (size_t i = 0; i < KN_LEN(devices); ++i) {
+        kn_context *ctx = NULL;
+        kn_kernel *kernel = NULL;
+        const kn_function *function = NULL;
+        kni_cpu here, there;
+        kni_cpu_probe(&here);
+        assert_true(kni_cpu_of_level(kni_span_of(devices[i] + strlen("cpu:")), &there));
+        print_message("  %s\n", devices[i]);
+        assert_int_equal(kn_context_open(KN_CONTEXT_OPTIONS(.device = devices[i]), &ctx, NULL),
+                         KN_OK);
+        const kn_status st =
+            kn_context_get_kernel(ctx, KN_KERNEL_OPTIONS(.path = dir.root), &kernel, NULL, NULL);
+        assert_int_equal(st, here.family == there.family ? KN_OK : KN_ERR_INCOMPATIBLE);
+        if (st == KN_OK)
+            assert_int_equal(kn_kernel_function(kernel, "version", &function, NULL),
+                             kni_cpu_covers(&here, &there) ? KN_OK : KN_ERR_LOAD);
+        kn_context_close(ctx);
+    }
+    package_remove(&dir);
+}
+
 static void test_not_found(void **state)
 {
     (void)state;
@@ -437,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_next_variant),
         cmocka_unit_test(test_refusal_is_remembered),
         cmocka_unit_test(test_planned),
+        cmocka_unit_test(test_planned_cpu),
         cmocka_unit_test(test_not_found),
         cmocka_unit_test(test_options),
     };

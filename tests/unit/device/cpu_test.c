@@ -217,6 +217,22 @@ static void test_tables(void **state)
     }
 }
 
+// A level covers itself and those below it, of its own family.
+static void test_covers(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4",
+                                        "armv8.0",   "armv8.2",   "armv9.0"};
+    for (size_t i = 0; i < KN_LEN(names); ++i)
+        for (size_t j = 0; j < KN_LEN(names); ++j) {
+            kni_cpu cpu, other;
+            print_message("  %s, %s\n", names[i], names[j]);
+            assert_true(kni_cpu_of_level(kni_span_of(names[i]), &cpu));
+            assert_true(kni_cpu_of_level(kni_span_of(names[j]), &other));
+            assert_int_equal(kni_cpu_covers(&cpu, &other), cpu.family == other.family && j <= i);
+        }
+}
+
 // Every feature that the kernel lists in /proc/cpuinfo and that we know by name, we find too.
 static void test_this_cpu(void **state)
 {
@@ -256,9 +272,8 @@ static void test_this_cpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_x86),
-        cmocka_unit_test(test_arm),
-        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_x86),      cmocka_unit_test(test_arm),
+        cmocka_unit_test(test_tables),   cmocka_unit_test(test_covers),
         cmocka_unit_test(test_this_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
