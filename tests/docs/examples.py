@@ -4,6 +4,8 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
 
     ```c                    with `int main` in it is a complete program. It is compiled twice, by pkg-config as C11 with
                             GNU extensions and warnings as errors, and by find_package; both are run;
+    ```c and ```cpp         without it and without a name is a fragment: it must compile as the body of a function that sees
+                            the variables of fragment.h, as C11 with GNU extensions or C++17, warnings as errors;
     // NAME or # NAME       as first line of a block makes it a file of that name, for the programs and scripts of the same
                             document; so does ```LANGUAGE file=NAME, for languages without comments;
     ```sh run               is a script for bash, run with the installed `kernels` in its PATH;
@@ -51,6 +53,10 @@ class Block:
     @property
     def is_program(self):
         return self.language == "c" and re.search(r"\bint main\b", self.text) is not None
+
+    @property
+    def is_fragment(self):
+        return self.language in ("c", "cpp") and not self.is_program and not self.file
 
     @property
     def is_project(self):
@@ -134,6 +140,14 @@ class Document:
         self.tree.cmake(cmake, cmake / "build")
         return built
 
+    def compile_fragment(self, block):
+        is_c = block.language == "c"
+        source = self.dir / f"fragment_line_{block.line}.{block.language}"
+        source.write_text(f'#include "{HERE}/fragment.h"\nvoid fragment(void);\nvoid fragment(void)\n{{\n{block.text}}}\n',
+                          encoding="utf-8")
+        run("cc" if is_c else "c++", "-std=gnu11" if is_c else "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra",
+            "-Wno-unused-but-set-variable", "-Werror", source, *self.tree.flags())
+
     def build_project(self, block):
         lists = self.dir / "CMakeLists.txt"
         if lists.exists():
@@ -151,7 +165,7 @@ class Document:
             raise AssertionError(f"{where}: prints\n{done.stdout}\nThe document says\n{block.expected}")
 
     def run(self):
-        """Builds and runs everything; returns how many programs, scripts and projects there were."""
+        """Builds and runs everything; returns how many examples there were."""
         built, count = self.build(), 0
         for block in self.blocks:
             if block.is_program:
@@ -163,7 +177,11 @@ class Document:
                 self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.tree.env)
             elif block.is_project:
                 self.build_project(block)
-            count += block.is_program or block.is_script or block.is_project
+            elif block.is_fragment:
+                self.compile_fragment(block)
+            else:
+                continue
+            count += 1
         return count
 
 
@@ -201,6 +219,7 @@ class Mechanism(unittest.TestCase):
                          [None, None, None, "a.json", None, "b.toml", "x.c", None, None, None])
         self.assertEqual([b.is_script for b in blocks], [False] * 4 + [True] + [False] * 5)
         self.assertEqual([b.is_project for b in blocks], [False] * 8 + [True, False])
+        self.assertEqual([b.is_fragment for b in blocks], [False, True] + [False] * 5 + [True] + [False] * 2)
         for broken in ("```c\nint x;\n", "```c runs\n```\n"):
             self.assertRaises(ValueError, read_blocks, broken)
 
