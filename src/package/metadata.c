@@ -91,7 +91,7 @@ static kn_status parse_root(kni_json_at root, kni_metadata *out, kn_error *err)
         st = copy_string(root, "license", &out->license, err);
     if (st == KN_OK)
         st = kni_json_int(root, "version", false, &out->version, err);
-    if (st == KN_OK && out->version < -1)
+    if (st == KN_OK && out->version < 0 && json_is_integer(json_object_get(root.object, "version")))
         st = kn_error_set(err, KN_ERR_FORMAT,
                           "%s: version: expected a number that is not negative, found %lld",
                           root.name, (long long)out->version);

@@ -46,6 +46,7 @@ static const struct {
     {"name ends with a dash", "{\"name\": \"flash-\"}", "name: expected lower-case letters"},
     {"version is a string", "{\"version\": \"1\"}", "version: expected an integer, found a string"},
     {"version is negative", "{\"version\": -2}", "version: expected a number that is not negative"},
+    {"version is -1", "{\"version\": -1}", "version: expected a number that is not negative"},
     {"version is true", "{\"version\": true}", "version: expected an integer, found a boolean"},
     {"archs is a string", "{\"backend\": {\"type\": \"cuda\", \"archs\": \"9.0\"}}",
      "backend.archs: expected an array, found a string"},
