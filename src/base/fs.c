@@ -317,7 +317,7 @@ void kni_names_free(kni_names *names)
 }
 
 // Takes `name` over; without memory frees it. A NULL name is a failed allocation of the caller's.
-static bool names_push(kni_names *names, char *name)
+bool kni_names_push(kni_names *names, char *name)
 {
     void *array = names->names;
     if (!name || !kni_grow(&array, &names->capacity, names->count + 1, sizeof(char *))) {
@@ -360,7 +360,7 @@ kn_status kni_dir_list(const char *path, kni_names *out, kn_error *err)
         if (out->count == DIR_NAMES_MAX)
             st = kn_error_set(err, KN_ERR_UNSUPPORTED, "%s: holds more than %d names", path,
                               DIR_NAMES_MAX);
-        else if (!names_push(out, kni_strdup(entry->d_name)))
+        else if (!kni_names_push(out, kni_strdup(entry->d_name)))
             st = kni_no_memory(err);
     }
     closedir(dir);
@@ -413,7 +413,7 @@ static kn_status visit(tree_walk *walk, char *relative, kn_error *err)
     } else if (lstat(path, &info) != 0) {
         st = kni_error_errno(err, errno, path, "cannot read");
     } else if (S_ISDIR(info.st_mode)) {
-        if (!names_push(&walk->dirs, relative))
+        if (!kni_names_push(&walk->dirs, relative))
             st = kni_no_memory(err);
         relative = NULL;
     } else {
@@ -426,7 +426,7 @@ static kn_status visit(tree_walk *walk, char *relative, kn_error *err)
             st = kn_error_set(err, KN_ERR_UNSUPPORTED, "%s: holds more than %d files", walk->root,
                               TREE_FILES_MAX);
         if (st == KN_OK) {
-            if (!names_push(walk->files, relative))
+            if (!kni_names_push(walk->files, relative))
                 st = kni_no_memory(err);
             relative = NULL;
         }

@@ -44,6 +44,9 @@ typedef struct kni_names {
 kn_status kni_dir_list(const char *path, kni_names *out, kn_error *err);
 void kni_names_free(kni_names *names);
 
+// Adds a name, which is the list's from now on. False without memory: the name (NULL: there was none for it) is freed then.
+bool kni_names_push(kni_names *names, char *name);
+
 // Every regular file below a directory, as paths relative to it, sorted bytewise. Links that resolve to a regular file inside the
 // directory count as files; other links, linked directories and special files are errors (KN_ERR_UNTRUSTED) that name them.
 kn_status kni_tree_list(const char *root, kni_names *out, kn_error *err);

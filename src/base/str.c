@@ -41,6 +41,15 @@ bool kni_span_cut(kni_span *rest, char separator, kni_span *part)
     return true;
 }
 
+kni_span kni_span_trim(kni_span span)
+{
+    while (span.size && span.data[0] == ' ')
+        span = (kni_span){span.data + 1, span.size - 1};
+    while (span.size && span.data[span.size - 1] == ' ')
+        --span.size;
+    return span;
+}
+
 bool kni_span_to_int(kni_span span, int64_t max, int64_t *value)
 {
     if (span.size == 0)

@@ -23,6 +23,9 @@ bool kni_span_ends(kni_span span, const char *suffix);
 // NULL. False when nothing is left.
 bool kni_span_cut(kni_span *rest, char separator, kni_span *part);
 
+// Without the spaces around it.
+kni_span kni_span_trim(kni_span span);
+
 // Decimal digits alone, no sign, at most `max`: false otherwise.
 bool kni_span_to_int(kni_span span, int64_t max, int64_t *value);
 

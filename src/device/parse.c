@@ -13,15 +13,6 @@ static bool parse_version(kni_span text, int64_t max_minor, int64_t *major, int6
            kni_span_to_int(rest, max_minor, minor);
 }
 
-static kni_span trim(kni_span text)
-{
-    while (text.size && text.data[0] == ' ')
-        text = (kni_span){text.data + 1, text.size - 1};
-    while (text.size && text.data[text.size - 1] == ' ')
-        --text.size;
-    return text;
-}
-
 static kn_status parse_type(kni_span text, kn_device_type *out, kn_error *err)
 {
     char *name = kni_strndup(text.data, text.size);
@@ -116,13 +107,13 @@ kn_status kn_machine_parse(const char *text, kn_machine **out, kn_error *err)
     if (!machine)
         return kni_no_memory(err);
     kni_cpu_probe(&machine->cpu);
-    if (trim(rest).size == 0)
+    if (kni_span_trim(rest).size == 0)
         st = kn_error_set(err, KN_ERR_INVALID,
                           "no device is named: a device is TYPE[:CAPABILITY][@BACKEND], such as "
                           "cuda:9.0@12.8, and commas part several");
     while (st == KN_OK && kni_span_cut(&rest, ',', &part)) {
         kn_error why = KN_ERROR_INIT;
-        part = trim(part);
+        part = kni_span_trim(part);
         st = parse_device(machine, part, &why);
         if (st == KN_ERR_INVALID)
             kn_error_prefix(&why, "device \"%.*s\"", part.size < 128 ? (int)part.size : 128,

@@ -95,17 +95,6 @@ kn_status kn_mode_union(kn_mode a, kn_mode b, kn_mode *out, kn_error *err)
     return st;
 }
 
-static kni_span trim(kni_span span)
-{
-    while (span.size && span.data[0] == ' ') {
-        ++span.data;
-        --span.size;
-    }
-    while (span.size && span.data[span.size - 1] == ' ')
-        --span.size;
-    return span;
-}
-
 kn_status kn_mode_parse(const char *text, kn_mode *out, kn_error *err)
 {
     kn_mode mode = 0;
@@ -113,7 +102,7 @@ kn_status kn_mode_parse(const char *text, kn_mode *out, kn_error *err)
     *out = 0;
     while (kni_span_cut(&rest, '|', &part)) {
         size_t i = 0;
-        part = trim(part);
+        part = kni_span_trim(part);
         while (i < KN_LEN(flags) && !kni_span_is(part, flags[i].text))
             ++i;
         if (i == KN_LEN(flags))

@@ -11,22 +11,10 @@ struct kn_listing {
     kni_names paths; // absolute, in the same order
 };
 
-static bool push(kni_names *names, const char *text)
-{
-    void *array = names->names;
-    char *copy = kni_strdup(text);
-    if (!copy || !kni_grow(&array, &names->capacity, names->count + 1, sizeof(char *))) {
-        kni_free(copy);
-        return false;
-    }
-    names->names = array;
-    names->names[names->count++] = copy;
-    return true;
-}
-
 static kn_status add(kn_listing *listing, const char *path, kn_error *err)
 {
-    if (push(&listing->names, kni_path_basename(path)) && push(&listing->paths, path))
+    if (kni_names_push(&listing->names, kni_strdup(kni_path_basename(path))) &&
+        kni_names_push(&listing->paths, kni_strdup(path)))
         return KN_OK;
     return kni_no_memory(err);
 }

@@ -108,6 +108,19 @@ static void test_cut(void **state)
     }
 }
 
+static void test_trim(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"", ""}, {"   ", ""}, {"a", "a"}, {" a  ", "a"}, {"  a b", "a b"}, {"\ta ", "\ta"},
+    };
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        print_message("  '%s'\n", rows[i][0]);
+        assert_true(kni_span_is(kni_span_trim(kni_span_of(rows[i][0])), rows[i][1]));
+    }
+    assert_int_equal(kni_span_trim((kni_span){NULL, 0}).size, 0);
+}
+
 static void test_to_int(void **state)
 {
     (void)state;
@@ -186,10 +199,10 @@ static void test_string_equal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),        cmocka_unit_test(test_is_clean),
-        cmocka_unit_test(test_span),         cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_to_int),       cmocka_unit_test(test_glob),
-        cmocka_unit_test(test_string_equal),
+        cmocka_unit_test(test_clean), cmocka_unit_test(test_is_clean),
+        cmocka_unit_test(test_span),  cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_trim),  cmocka_unit_test(test_to_int),
+        cmocka_unit_test(test_glob),  cmocka_unit_test(test_string_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
