@@ -50,7 +50,7 @@ test-long: setup format-check
 	$(call check,clang)
 	$(call build,tsan)
 	tools/without-aslr $(call check,tsan)
-	$(MAKE) fuzz
+	$(MAKE) fuzz FUZZ_SECONDS=60
 
 fuzz: setup
 	$(call build,fuzz)
