@@ -166,3 +166,15 @@ kn_status kn_kernel_function(const kn_kernel *kernel, const char *name, const kn
     return kn_error_set(err, KN_ERR_NOT_FOUND, "%s: %s has no function '%s' (no symbol %s)",
                         kernel->package->dir, kernel->package->library, name, symbol_name);
 }
+
+kn_status kn_function_call(const kn_function *function, const kn_value *args, int32_t n_args,
+                           kn_value *result, kn_error *err)
+{
+    if (result)
+        *result = kn_none();
+    if (!function || n_args < 0 || (!args && n_args > 0))
+        return kn_error_set(err, KN_ERR_INVALID, "kn_function_call: an argument is missing");
+    TVMFFIAny returned = {.type_index = kTVMFFINone};
+    const int code = function->call(NULL, (const TVMFFIAny *)(const void *)args, n_args, &returned);
+    return kni_function_finish(function, code, &returned, result, err);
+}

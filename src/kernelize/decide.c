@@ -33,7 +33,8 @@ static void capability_text(int64_t capability, char out[40])
         snprintf(out, 40, "capability %lld", (long long)capability);
 }
 
-static kn_status not_found(const kni_request *request, kni_decision *d, kn_found found)
+static kn_status not_found(const kni_request *request, kni_decision *d, kn_found found,
+                           kn_error *err)
 {
     const char *device = kn_device_type_name(d->device);
     char mode[KN_MODE_TEXT_SIZE], capability[40];
@@ -73,7 +74,7 @@ static kn_status not_found(const kni_request *request, kni_decision *d, kn_found
         fall_back(request, d, KN_FALLBACK_NO_COMPATIBLE_MODE, KN_ERR_NO_KERNEL);
         break;
     }
-    return whole ? KN_OK : KN_ERR_NO_MEMORY;
+    return whole ? KN_OK : kni_no_memory(err);
 }
 
 // What would admit the last candidate that was refused since the trace had `from` entries.
@@ -89,14 +90,14 @@ static const char *last_admits(const kn_trace *trace, size_t from)
 
 // from: where loading begins in the trace. `why` is emptied. Returns KN_OK, or KN_ERR_NO_MEMORY.
 static kn_status cannot_load(const kni_request *request, kni_decision *d, size_t from,
-                             kn_status status, kn_error *why)
+                             kn_status status, kn_error *why, kn_error *err)
 {
     // The trace may lie in the plan: the entry's text is copied before the trace is touched again.
     const bool whole =
         kni_set(&d->reason, kn_error_text(why)) && kni_set(&d->admits, last_admits(d->trace, from));
     kn_error_dispose(why);
     if (status == KN_ERR_NO_MEMORY || !whole)
-        return KN_ERR_NO_MEMORY;
+        return kni_no_memory(err);
     fall_back(request, d, KN_FALLBACK_CANNOT_LOAD, status);
     return KN_OK;
 }
@@ -235,9 +236,7 @@ static kn_status take_layer(const kni_request *request, const kn_host_class *cls
             kn_error_dispose(&why);
             return kni_no_memory(err);
         }
-        return cannot_load(request, d, kn_trace_count(d->trace), st, &why) == KN_OK
-                   ? KN_OK
-                   : kni_no_memory(err);
+        return cannot_load(request, d, kn_trace_count(d->trace), st, &why, err);
     }
     if (cls->signature && kn_layer_agree(cls->signature, layer.layer, &why) != KN_OK) {
         st =
@@ -290,7 +289,7 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
         st = kn_mapping_find(request->mapping, d->layer, d->device, d->capability, request->mode,
                              &answer, d->trace, err);
     if (st == KN_OK && answer.found != KN_FOUND) {
-        st = not_found(request, d, answer.found) == KN_OK ? KN_OK : kni_no_memory(err);
+        st = not_found(request, d, answer.found, err);
         goto done;
     }
     if (st != KN_OK)
@@ -315,14 +314,12 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
                            kn_error_text(&missing)))
             st = kni_no_memory(err);
         else
-            st = cannot_load(request, d, from, missing.status, &missing) == KN_OK
-                     ? KN_OK
-                     : kni_no_memory(err);
+            st = cannot_load(request, d, from, missing.status, &missing, err);
         goto done;
     }
     st = kni_context_get(ctx, reference, &info, &kernel, d->trace, &why);
     if (st != KN_OK)
-        st = cannot_load(request, d, from, st, &why) == KN_OK ? KN_OK : kni_no_memory(err);
+        st = cannot_load(request, d, from, st, &why, err);
     else
         st = take_layer(request, cls, d, kernel, only_index(ctx, &info), err);
 done:

@@ -44,3 +44,10 @@ kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module,
         room = length + 1;
     }
 }
+
+const char *kni_foreign_text(kn_host_state state)
+{
+    return state == KN_HOST_FOREIGN_SINCE
+               ? "a forward of its own was set on the module after it was kernelized"
+               : "a forward of its own was set on the module";
+}

@@ -170,10 +170,7 @@ static bool is_dry(const kni_request *request)
 
 static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error *err)
 {
-    const char *reason = d->state == KN_HOST_FOREIGN ? "a forward of its own was set on the module"
-                         : d->state == KN_HOST_FOREIGN_SINCE
-                             ? "a forward of its own was set on the module after it was kernelized"
-                             : cls->refusal;
+    const char *reason = is_foreign(d->state) ? kni_foreign_text(d->state) : cls->refusal;
     d->outcome = KN_OUTCOME_LEFT;
     if (!kni_set(&d->class_name, cls->name) || !kni_set(&d->layer, cls->layer) ||
         !kni_set(&d->reason, reason) ||

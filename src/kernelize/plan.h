@@ -63,6 +63,8 @@ kni_decision *kni_plan_add_decision(kn_plan *plan);
 kn_status kni_plan_add_record(kn_plan *plan, size_t path, uint32_t decision, kn_error *err);
 // Appends a module's path, with its zero, to the plan's paths.
 kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module, kn_error *err);
+// Why a module with somebody else's forward is left alone.
+const char *kni_foreign_text(kn_host_state state);
 // The table of a host has what is required.
 kn_status kni_host_check(const kn_host *host, kn_error *err);
 const char *kni_plan_path(const kn_plan *plan, const kni_record *record);

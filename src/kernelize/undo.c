@@ -38,9 +38,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
         reason = cls.refusal ? cls.refusal : "";
     } else {
         d->outcome = KN_OUTCOME_LEFT;
-        reason = state == KN_HOST_FOREIGN
-                     ? "a forward of its own was set on the module"
-                     : "a forward of its own was set on the module after it was kernelized";
+        reason = kni_foreign_text(state);
     }
     bool whole = kni_set(&d->class_name, cls.name) &&
                  kni_set(&d->layer, cls.layer ? cls.layer : "") && kni_set(&d->reason, reason);

@@ -2,8 +2,6 @@
 
 #include <stddef.h>
 
-#include "kernels/context.h"
-
 // kn_value is a tvm-ffi value under another name.
 _Static_assert(sizeof(kn_value) == sizeof(TVMFFIAny), "kn_value has the size of TVMFFIAny");
 _Static_assert(offsetof(kn_value, type) == offsetof(TVMFFIAny, type_index), "type");
@@ -68,16 +66,4 @@ kn_status kni_function_finish(const kn_function *function, int code, TVMFFIAny *
     if (value)
         *value = returned;
     return KN_OK;
-}
-
-kn_status kn_function_call(const kn_function *function, const kn_value *args, int32_t n_args,
-                           kn_value *result, kn_error *err)
-{
-    if (result)
-        *result = kn_none();
-    if (!function || n_args < 0 || (!args && n_args > 0))
-        return kn_error_set(err, KN_ERR_INVALID, "kn_function_call: an argument is missing");
-    TVMFFIAny returned = {.type_index = kTVMFFINone};
-    const int code = function->call(NULL, (const TVMFFIAny *)(const void *)args, n_args, &returned);
-    return kni_function_finish(function, code, &returned, result, err);
 }

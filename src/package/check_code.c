@@ -24,6 +24,18 @@ static kn_status judge(const kni_check *check, kni_code_fit fit, const char *rul
                             "a build with code for that device", "no code for %s: %s", arch, text);
 }
 
+// What reading (an error in `why`) and judging came to. Disposes both texts.
+static kn_status conclude(const kni_check *check, kn_error *why, kni_code_fit fit, const char *rule,
+                          kni_buf *reason)
+{
+    const kn_status st = why->status != KN_OK
+                             ? kni_check_refuse_because(check, why, KNI_STAGE_CODE, rule, NULL)
+                         : reason->failed ? kni_no_memory(check->err)
+                                          : judge(check, fit, rule, reason);
+    kni_buf_dispose(reason);
+    return st;
+}
+
 static kn_status check_cuda(const kni_check *check, const kni_elf *elf)
 {
     const kn_device_info *info = &check->target->device;
@@ -35,16 +47,11 @@ static kn_status check_cuda(const kni_check *check, const kni_elf *elf)
     kni_cuda_code code = {.n_targets = 0};
     kni_buf reason = KNI_BUF_ANY;
     kn_error why = KN_ERROR_INIT;
-    kn_status st = kni_cuda_read_elf(elf, check->package->library, &code, &why);
-    if (st != KN_OK) {
-        st = kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "cuda", NULL);
-    } else {
-        const kni_code_fit fit = kni_cuda_code_runs(&code, device, &reason);
-        st = reason.failed ? kni_no_memory(check->err) : judge(check, fit, "cuda", &reason);
-    }
+    const kn_status st = kni_cuda_read_elf(elf, check->package->library, &code, &why);
+    const kni_code_fit fit =
+        st == KN_OK ? kni_cuda_code_runs(&code, device, &reason) : KNI_CODE_UNKNOWN;
     kni_cuda_dispose(&code);
-    kni_buf_dispose(&reason);
-    return st;
+    return conclude(check, &why, fit, "cuda", &reason);
 }
 
 static kn_status check_rocm(const kni_check *check, const kni_elf *elf)
@@ -52,16 +59,12 @@ static kn_status check_rocm(const kni_check *check, const kni_elf *elf)
     kni_rocm_code code = {.n_targets = 0};
     kni_buf reason = KNI_BUF_ANY;
     kn_error why = KN_ERROR_INIT;
-    kn_status st = kni_rocm_read_elf(elf, check->package->library, &code, &why);
-    if (st != KN_OK) {
-        st = kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "rocm", NULL);
-    } else {
-        const kni_code_fit fit = kni_rocm_code_runs(&code, check->target->device.arch, &reason);
-        st = reason.failed ? kni_no_memory(check->err) : judge(check, fit, "rocm", &reason);
-    }
+    const kn_status st = kni_rocm_read_elf(elf, check->package->library, &code, &why);
+    const kni_code_fit fit = st == KN_OK
+                                 ? kni_rocm_code_runs(&code, check->target->device.arch, &reason)
+                                 : KNI_CODE_UNKNOWN;
     kni_rocm_dispose(&code);
-    kni_buf_dispose(&reason);
-    return st;
+    return conclude(check, &why, fit, "rocm", &reason);
 }
 
 kn_status kni_check_code(const kni_check *check, const kni_elf *elf)
