@@ -54,7 +54,10 @@ extern "C" {
     X(KN_ERR_NO_KERNEL, 11, "no kernel for a layer")                                               \
     X(KN_ERR_ARGUMENTS, 12, "arguments do not fit the signature")                                  \
     X(KN_ERR_CALL, 13, "call failed")                                                              \
-    X(KN_ERR_CONFLICT, 14, "changed by somebody else")
+    X(KN_ERR_CONFLICT, 14, "changed by somebody else")                                             \
+    X(KN_ERR_NETWORK, 15, "the network or the hub failed")                                         \
+    X(KN_ERR_DENIED, 16, "the hub denied access")                                                  \
+    X(KN_ERR_CANCELLED, 17, "cancelled")
 
 typedef enum kn_status {
 #define KN_STATUS_ENUM(name, value, text) name = value,
