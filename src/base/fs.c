@@ -16,6 +16,7 @@
 
 enum {
     PATH_SIZE_MAX = 1024,
+    NAME_SIZE_MAX = 255, // what file systems take
     DIR_NAMES_MAX = 10000,
     TREE_FILES_MAX = 100000,
     READ_CHUNK = 64 * 1024,
@@ -40,14 +41,7 @@ kn_status kni_path_check_relative(const char *path, const char *what, kn_error *
     if (strchr(path, '\\'))
         return path_refused(err, what, path, "holds a backslash");
 
-    kni_buf clean = KNI_BUF_ANY;
-    kni_text_append_clean(&clean, path, whole.size);
-    const bool failed = clean.failed;
-    const bool same = !failed && strcmp(kni_buf_text(&clean), path) == 0;
-    kni_buf_dispose(&clean);
-    if (failed)
-        return kni_no_memory(err);
-    if (!same)
+    if (!kni_text_is_clean(path, whole.size))
         return path_refused(err, what, path, "holds a control character or is not UTF-8");
 
     kni_span rest = whole, part;
@@ -56,6 +50,8 @@ kn_status kni_path_check_relative(const char *path, const char *what, kn_error *
             return path_refused(err, what, path, "has an empty component");
         if (kni_span_is(part, ".") || kni_span_is(part, ".."))
             return path_refused(err, what, path, "has a '.' or '..' component");
+        if (part.size > NAME_SIZE_MAX)
+            return path_refused(err, what, path, "has a component longer than 255 bytes");
     }
     return KN_OK;
 }

@@ -10,7 +10,7 @@
 #include "kernels/base.h"
 
 // A path below a root as metadata and hubs name it: relative, no empty, "." or ".." component, no backslash, no control
-// character, at most 1024 bytes. On failure err says which rule, naming `what` ("digest.files").
+// character, at most 1024 bytes and 255 of each component. On failure err says which rule, naming `what` ("digest.files").
 kn_status kni_path_check_relative(const char *path, const char *what, kn_error *err);
 
 char *

@@ -17,10 +17,8 @@ static kn_status parse_file(kni_digest_block *block, const char *name, const cha
 {
     kni_digest_file *file = &block->files[block->n_files];
     kn_error why = KN_ERROR_INIT;
-    const kn_status st = kni_path_check_relative(path, "digest.files", &why);
-    if (st == KN_ERR_NO_MEMORY)
-        return kni_error_move(err, &why);
-    if (st != KN_OK) { // whatever the rule says, here it is a file that cannot be understood
+    if (kni_path_check_relative(path, "digest.files", &why) != KN_OK) {
+        // Whatever the rule says, here it is a file that cannot be understood.
         kn_error_set(err, KN_ERR_FORMAT, "%s: %s", name, kn_error_text(&why));
         kn_error_dispose(&why);
         return KN_ERR_FORMAT;

@@ -64,10 +64,7 @@ static kn_status parse_library(kni_json_at at, char **out, kn_error *err)
     kn_status st = copy_string(at, "library", out, err);
     if (st != KN_OK || !(*out)[0])
         return st;
-    st = kni_path_check_relative(*out, "library", &why);
-    if (st == KN_ERR_NO_MEMORY)
-        return kni_error_move(err, &why);
-    if (st != KN_OK)
+    if (kni_path_check_relative(*out, "library", &why) != KN_OK)
         st = kn_error_set(err, KN_ERR_FORMAT, "%s: %s", at.name, kn_error_text(&why));
     else if (kni_digest_block_leaves_out(*out))
         st = kn_error_set(err, KN_ERR_FORMAT,

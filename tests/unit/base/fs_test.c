@@ -14,9 +14,13 @@
 static void test_check_relative(void **state)
 {
     (void)state;
-    static char longest[1025], too_long[1026];
+    static char longest[1025], too_long[1026], name[256], long_name[257];
     memset(longest, 'a', sizeof(longest) - 1);
     memset(too_long, 'a', sizeof(too_long) - 1);
+    for (size_t i = 200; i < 1024; i += 200)
+        longest[i] = too_long[i] = '/';
+    memset(name, 'a', sizeof(name) - 1);
+    memset(long_name, 'a', sizeof(long_name) - 1);
     const struct {
         const char *path, *rule; // rule NULL: accepted
     } rows[] = {
@@ -27,6 +31,8 @@ static void test_check_relative(void **state)
         {"\xC3\xA4/\xE2\x82\xAC", NULL},
         {longest, NULL},
         {too_long, "is longer than 1024 bytes"},
+        {name, NULL},
+        {long_name, "has a component longer than 255 bytes"},
         {"", "is empty"},
         {"/etc/passwd", "is absolute"},
         {"//a", "is absolute"},
