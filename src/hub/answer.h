@@ -40,6 +40,8 @@ const kni_ref *kni_ref_list_find(const kni_ref_list *list, const char *name); //
 // Adds to the end, for a list that is not from an answer; kni_ref_list_sort afterwards.
 kn_status kni_ref_list_add(kni_ref_list *list, const char *name, const char *commit, kn_error *err);
 void kni_ref_list_sort(kni_ref_list *list);
+void kni_ref_list_dispose(
+    kni_ref_list *list); // of one's own; kni_refs_dispose does both of an answer
 
 // GET /api/{type}s/{id}[/revision/{rev}]: the commit in `sha`. wanted: NULL, or the commit (also abbreviated) that it must start with.
 kn_status kni_info_parse(const char *text, size_t size, const char *name, const char *wanted,
@@ -87,7 +89,8 @@ kn_status kni_moved_parse(const char *text, size_t size, const char *name, kni_r
                           kni_moved *out, kn_error *err);
 void kni_moved_dispose(kni_moved *moved);
 
-// A trees/{commit}.json of huggingface_hub's cache, as a hint only: the same as a tree. Unknown versions give KN_ERR_UNSUPPORTED.
+// A trees/{commit}.json of huggingface_hub's cache, as a hint only: the same as a tree, finished. Unknown versions give
+// KN_ERR_UNSUPPORTED.
 kn_status kni_tree_parse_cached(const char *text, size_t size, const char *name, kni_tree *out,
                                 kn_error *err);
 
