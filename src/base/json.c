@@ -127,8 +127,10 @@ kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t
     return st;
 }
 
-static const char *type_text(const json_t *value)
+const char *kni_json_type_text(const json_t *value)
 {
+    if (!value)
+        return "nothing";
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         return "an object";
@@ -161,16 +163,23 @@ static bool type_fits(const json_t *value, json_type wanted)
     }
 }
 
+static kn_status expect_object(kni_json_at at, kn_error *err)
+{
+    if (json_is_object(at.object))
+        return KN_OK;
+    return kn_error_set(err, KN_ERR_FORMAT, "%s: %s%sexpected an object, found %s", at.name,
+                        at.path, at.path[0] ? ": " : "", kni_json_type_text(at.object));
+}
+
 // The member, NULL where it may be absent and is. JSON_TRUE stands for both booleans, JSON_REAL for every number.
 static kn_status get_member(kni_json_at at, const char *key, bool required, json_type wanted,
                             const char *wanted_text, const json_t **out, kn_error *err)
 {
     const char *dot = at.path[0] ? "." : "";
     *out = NULL;
-    if (!json_is_object(at.object))
-        return kn_error_set(err, KN_ERR_FORMAT, "%s: %s%sexpected an object, found %s", at.name,
-                            at.path, at.path[0] ? ": " : "",
-                            at.object ? type_text(at.object) : "nothing");
+    const kn_status st = expect_object(at, err);
+    if (st != KN_OK)
+        return st;
     const json_t *value = json_object_get(at.object, key);
     if (!required && (!value || json_is_null(value)))
         return KN_OK;
@@ -179,7 +188,7 @@ static kn_status get_member(kni_json_at at, const char *key, bool required, json
                             at.path, dot, key, wanted_text);
     if (!type_fits(value, wanted))
         return kn_error_set(err, KN_ERR_FORMAT, "%s: %s%s%s: expected %s, found %s", at.name,
-                            at.path, dot, key, wanted_text, type_text(value));
+                            at.path, dot, key, wanted_text, kni_json_type_text(value));
     *out = value;
     return KN_OK;
 }
@@ -240,6 +249,31 @@ kn_status kni_json_object(kni_json_at at, const char *key, bool required, const 
     if (value)
         *out = value;
     return st;
+}
+
+kn_status kni_json_only(kni_json_at at, const char *const *keys, size_t n_keys, kn_error *err)
+{
+    const kn_status st = expect_object(at, err);
+    if (st != KN_OK)
+        return st;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)at.object, key, value)
+    {
+        size_t i = 0;
+        while (i < n_keys && strcmp(key, keys[i]) != 0)
+            ++i;
+        if (i < n_keys)
+            continue;
+        kni_buf accepted = KNI_BUF_ANY;
+        for (i = 0; i < n_keys; ++i)
+            kni_buf_printf(&accepted, "%s%s", i ? ", " : "", keys[i]);
+        kn_error_set(err, KN_ERR_FORMAT, "%s: %s%s%.64s: is not known: accepted are %s", at.name,
+                     at.path, at.path[0] ? "." : "", key, kni_buf_text(&accepted));
+        kni_buf_dispose(&accepted);
+        return KN_ERR_FORMAT;
+    }
+    return KN_OK;
 }
 
 static int append_text(const char *data, size_t size, void *user)

@@ -31,6 +31,10 @@ kn_status kni_json_array(kni_json_at at, const char *key, bool required, const j
 kn_status kni_json_object(kni_json_at at, const char *key, bool required, const json_t **out,
                           kn_error *err);
 
+// An object with these members alone. Error: "<name>: <path>.<key>: is not known: accepted are <keys>".
+kn_status kni_json_only(kni_json_at at, const char *const *keys, size_t n_keys, kn_error *err);
+const char *kni_json_type_text(const json_t *value); // "an object"; NULL gives "nothing"
+
 // Text of a value with indent 2 and sorted keys off (insertion order), caller's; NULL without memory.
 char *kni_json_text(const json_t *value);
 

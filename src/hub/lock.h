@@ -25,19 +25,25 @@ typedef struct kni_lock_entry {
     char *revision;  // commit form; NULL: none
 } kni_lock_entry;
 
+#define KNI_LOCK_ENTRIES_MAX 4096
+
 typedef struct kni_lock {
     bool is_hashed;
-    kni_lock_entry *entries; // in the file's order, no repository twice
+    kni_lock_entry *
+        entries; // in the file's order. Hashed: no repository twice; else no repository twice with the same wish
     size_t count;
 } kni_lock;
 
 kn_status kni_lock_parse(const char *text, size_t size, const char *name, kni_lock *out,
                          kn_error *err);
 kn_status kni_lock_read(const char *path, kni_lock *out, kn_error *err);
-char *
-kni_lock_text(const kni_lock *lock); // as the peer writes it; the caller's, NULL without memory
+// As the peer writes it (commits: ordered by what is locked); the caller's, NULL without memory.
+char *kni_lock_text(const kni_lock *lock);
 void kni_lock_dispose(kni_lock *lock);
-const kni_lock_entry *kni_lock_find(const kni_lock *lock, const char *repo_id);
+void kni_lock_entry_dispose(kni_lock_entry *entry);
+kn_status kni_lock_entry_copy(const kni_lock_entry *from, kni_lock_entry *out, kn_error *err);
+const kni_lock_entry *kni_lock_find(const kni_lock *lock,
+                                    const char *repo_id); // the first, as the peer
 const kni_lock_hash *kni_lock_find_hash(const kni_lock_entry *entry, const char *variant);
 
 // The peer's hash of a variant: SHA-256 over, for each file in bytewise order of its path in the variant, the path and the raw object id
@@ -95,12 +101,15 @@ const kni_sum_kernel *kni_sums_find(const kni_sums *sums, const char *repo_id, c
                                     const char *revision);
 const kni_sum_variant *kni_sum_find_variant(const kni_sum_kernel *kernel, const char *variant);
 const kni_sum_file *kni_sum_find_file(const kni_sum_variant *variant, const char *path);
-void kni_sum_manifest(const kni_sum_file *files, size_t n, char sha256[KNI_SHA256_SIZE]);
+// files: sorted by path.
+kn_status kni_sum_manifest(const kni_sum_file *files, size_t n, char sha256[KNI_SHA256_SIZE],
+                           kn_error *err);
 
-// [tool.kernels.dependencies] of a pyproject.toml, in its order. A table with strings and integers is an error; so is none.
+// [tool.kernels.dependencies] of a pyproject.toml, in its order. A table with strings and integers is an error; so is no table. An
+// empty one is none: count 0, specifiers. Errors name the file and the line.
 typedef struct kni_dependency {
     char *repo_id;
-    char *specifier; // NULL: an integer
+    char *specifier; // NULL: an integer. Checked: a version specifier
     int64_t version; // -1: a specifier
 } kni_dependency;
 typedef struct kni_dependencies {
@@ -108,6 +117,8 @@ typedef struct kni_dependencies {
     size_t count;
     bool are_specifiers;
 } kni_dependencies;
+kn_status kni_dependencies_parse(const char *text, size_t size, const char *name,
+                                 kni_dependencies *out, kn_error *err);
 kn_status kni_dependencies_read(const char *path, kni_dependencies *out, kn_error *err);
 void kni_dependencies_dispose(kni_dependencies *dependencies);
 

@@ -176,6 +176,35 @@ static void test_root_is_no_object(void **state)
     json_decref(root);
 }
 
+static void test_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *path, *error; // error NULL: succeeds
+    } rows[] = {
+        {"{}", "", NULL},
+        {"{\"b\": 1}", "", NULL},
+        {"{\"a\": 1, \"b\": 2}", "x", NULL},
+        {"{\"a\": 1, \"c\": 2}", "", "m.json: c: is not known: accepted are a, b"},
+        {"{\"a\u202e\": 1}", "x[1]", "m.json: x[1].a\uFFFD: is not known: accepted are a, b"},
+        {"[]", "x", "m.json: x: expected an object, found an array"},
+    };
+    static const char *const keys[] = {"a", "b"};
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        json_t *value = NULL;
+        kn_error err = KN_ERROR_INIT;
+        print_message("  %s\n", rows[i].text);
+        assert_int_equal(parse(rows[i].text, &value, NULL), KN_OK);
+        const kn_status st =
+            kni_json_only((kni_json_at){"m.json", rows[i].path, value}, keys, KN_LEN(keys), &err);
+        assert_int_equal(st, rows[i].error ? KN_ERR_FORMAT : KN_OK);
+        assert_string_equal(kn_error_text(&err), rows[i].error ? rows[i].error : "success");
+        kn_error_dispose(&err);
+        json_decref(value);
+    }
+    assert_string_equal(kni_json_type_text(NULL), "nothing");
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -232,7 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),
         cmocka_unit_test(test_members), cmocka_unit_test(test_root_is_no_object),
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_only),    cmocka_unit_test(test_text),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
