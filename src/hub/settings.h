@@ -7,10 +7,11 @@
 
 #define KNI_ENDPOINT_DEFAULT "https://huggingface.co"
 
+typedef struct kni_token kni_token;
+
 typedef struct kni_settings {
     char *endpoint;        // an origin and perhaps a path, without a final '/'
-    char *token;           // NULL: none
-    char *token_source;    // for error texts: "HF_TOKEN", "the file …", "an option"; NULL
+    kni_token *token;      // ask with kni_settings_token
     char *cache_dir;       // absolute; NULL: no home directory
     char *state_dir;       // absolute; NULL likewise
     char *user_agent;      // whole, no empty segment
@@ -35,5 +36,11 @@ typedef struct kni_settings {
 // Error: KN_ERR_INVALID (the option or variable, what came, what is accepted), KN_ERR_NO_MEMORY; *out is empty then.
 kn_status kni_settings_init(kni_settings *out, const kn_hub_options *opts, kn_error *err);
 void kni_settings_dispose(kni_settings *settings);
+
+// The token for the endpoint, borrowed; NULL: none. source, for error texts: "an option", "HF_TOKEN", "the file …"; NULL with the token.
+// Opening a hub touches no disk, so the token file is read here, by the first call; every call gives what that one found.
+// Error: KN_ERR_IO (the file is there and cannot be read), KN_ERR_INVALID (no regular file, no token in it), KN_ERR_NO_MEMORY. Threads: any.
+kn_status kni_settings_token(const kni_settings *settings, const char **token, const char **source,
+                             kn_error *err);
 
 #endif
