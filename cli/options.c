@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,12 @@ static bool is_set(const cli_option *option)
     return (option->flag && *option->flag) || (option->text && *option->text);
 }
 
+static void add_text(cli_texts *texts, const char *value)
+{
+    texts->items = cli_resize(texts->items, (texts->count + 1) * sizeof(*texts->items));
+    texts->items[texts->count++] = value;
+}
+
 static void set(const cli_option *option, const char *value)
 {
     if (option->flag) {
@@ -54,9 +61,7 @@ static void set(const cli_option *option, const char *value)
     } else if (option->text) {
         *option->text = value;
     } else {
-        cli_texts *texts = option->texts;
-        texts->items = cli_resize(texts->items, (texts->count + 1) * sizeof(*texts->items));
-        texts->items[texts->count++] = value;
+        add_text(option->texts, value);
     }
 }
 
@@ -86,10 +91,11 @@ static bool take_option(const cli_usage *usage, int argc, char **argv, int *at, 
     return true;
 }
 
-bool cli_parse(const cli_usage *usage, int argc, char **argv, const char **operand, int *status)
+// At most `most` operands are taken.
+static bool parse(const cli_usage *usage, int argc, char **argv, size_t most, cli_texts *operands,
+                  int *status)
 {
     bool only_operands = false;
-    const char *found = NULL;
     for (int i = 0; i < argc; ++i) {
         if (!only_operands && strcmp(argv[i], "--") == 0) {
             only_operands = true;
@@ -101,23 +107,37 @@ bool cli_parse(const cli_usage *usage, int argc, char **argv, const char **opera
         } else if (!only_operands && strncmp(argv[i], "--", 2) == 0) {
             if (!take_option(usage, argc, argv, &i, status))
                 return false;
-        } else if ((!only_operands && argv[i][0] == '-') || !usage->operand || found) {
+        } else if ((!only_operands && argv[i][0] == '-') || operands->count == most) {
             *status = refuse(usage, argv[i][0] == '-' ? "unknown option" : "unexpected argument",
                              argv[i]);
             return false;
         } else {
-            found = argv[i];
+            add_text(operands, argv[i]);
         }
     }
-    if (usage->operand && !found) {
+    if (usage->operand && operands->count == 0) {
         cli_fail("%s: %s is missing, see 'kernels %s --help'", usage->verb, usage->operand,
                  usage->verb);
         *status = CLI_TROUBLE;
         return false;
     }
-    if (operand)
-        *operand = found;
     return true;
+}
+
+bool cli_parse(const cli_usage *usage, int argc, char **argv, const char **operand, int *status)
+{
+    cli_texts operands = {NULL, 0};
+    const bool goes_on = parse(usage, argc, argv, usage->operand ? 1 : 0, &operands, status);
+    if (operand)
+        *operand = operands.count ? operands.items[0] : NULL;
+    cli_texts_free(&operands);
+    return goes_on;
+}
+
+bool cli_parse_many(const cli_usage *usage, int argc, char **argv, cli_texts *operands, int *status)
+{
+    *operands = (cli_texts){NULL, 0};
+    return parse(usage, argc, argv, SIZE_MAX, operands, status);
 }
 
 void cli_texts_free(cli_texts *texts)

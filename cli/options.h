@@ -40,6 +40,10 @@ typedef struct cli_usage {
 // Parses what follows the verb. False: the verb is to end with *status (help was printed, or an error).
 bool cli_parse(const cli_usage *usage, int argc, char **argv, const char **operand, int *status);
 
+// The same for a verb that takes one operand or more; they are freed with cli_texts_free.
+bool cli_parse_many(const cli_usage *usage, int argc, char **argv, cli_texts *operands,
+                    int *status);
+
 void cli_texts_free(cli_texts *texts);
 
 #endif

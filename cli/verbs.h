@@ -8,7 +8,8 @@
     X(info, "what a package holds")                                                                \
     X(check, "would a package's variants run here, and are its files unchanged?")                  \
     X(doctor, "what this machine is and can run")                                                  \
-    X(pack, "make a build variant from a shared object and layers.json, and run its layers")
+    X(pack, "make a build variant from a shared object and layers.json, and run its layers")       \
+    X(serve, "directories as a hub, for tests and sites")
 
 #define CLI_VERB_DECLARE(name, about) int cli_cmd_##name(int argc, char **argv);
 CLI_VERB_LIST(CLI_VERB_DECLARE)

@@ -1,5 +1,5 @@
 # What `cmake --install` gives: headers, the shared library, libtvm_ffi.so beside it with its C headers, the command line
-# program, libkernels.pc, and the CMake package libkernels (kernels::kernels, kernels::cli, kernels_add_package).
+# programs, libkernels.pc, and the CMake package libkernels (kernels::kernels, kernels::cli, kernels_add_package).
 
 include(CMakePackageConfigHelpers)
 
@@ -18,6 +18,8 @@ install(FILES ${tvm_ffi_licenses} DESTINATION ${CMAKE_INSTALL_DOCDIR}/tvm-ffi)
 if(TARGET kernels_cli)
   cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_FULL_BINDIR} OUTPUT_VARIABLE lib_from_bin)
   set_target_properties(kernels_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lib_from_bin}" EXPORT_NAME cli)
+  set_target_properties(kernels_serve PROPERTIES INSTALL_RPATH "$ORIGIN/${lib_from_bin}")
+  install(TARGETS kernels_serve RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(TARGETS kernels_cli EXPORT libkernels-targets RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
