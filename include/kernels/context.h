@@ -94,12 +94,13 @@ typedef struct kn_kernel_options {
     const char *device; // device type; NULL: "cpu"
     int32_t device_index;
     uint32_t trust_remote_code;
+    const char *sums; // absolute path of a *.lock.sums, with repo_id and without lock
 } kn_kernel_options;
 
 #ifdef __cplusplus
 #define KN_KERNEL_OPTIONS_INIT                                                                     \
     (kn_kernel_options{sizeof(kn_kernel_options), nullptr, nullptr, nullptr, nullptr, nullptr,     \
-                       nullptr, 0, 0})
+                       nullptr, 0, 0, nullptr})
 #else
 #define KN_KERNEL_OPTIONS_INIT ((kn_kernel_options){.struct_size = sizeof(kn_kernel_options)})
 #define KN_KERNEL_OPTIONS(...)                                                                     \

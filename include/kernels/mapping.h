@@ -86,7 +86,7 @@ typedef struct kn_range {
  * control characters and invisible marks, and never empty.
  *
  * Exactly one of repo_id and path is given. A hub repository takes at most one of revision, version and lock; none means the
- * branch main. A path takes none of them.
+ * branch main, and each may have sums beside it. A path takes none of them.
  */
 typedef struct kn_entry {
     size_t struct_size;
@@ -102,6 +102,8 @@ typedef struct kn_entry {
         version; // a specifier over tags, ">=0.0.4,<0.1.0"; or digits alone: the version branch v<N>
     const char *layer_name; // the layer's name in the repository; NULL: as `layer`
     const char *lock;       // an absolute path of a lock file: what it names is loaded
+    const char *
+        sums; // an absolute path of a *.lock.sums: the commit and the content that it names; not with lock
 } kn_entry;
 
 #ifdef __cplusplus
@@ -112,6 +114,7 @@ typedef struct kn_entry {
               {0, 0, 0, 0},                                                                        \
               0,                                                                                   \
               0,                                                                                   \
+              nullptr,                                                                             \
               nullptr,                                                                             \
               nullptr,                                                                             \
               nullptr,                                                                             \
@@ -146,6 +149,7 @@ typedef struct kn_reference {
     const char *layer_name; // never NULL in a mapping; may be NULL where a whole kernel is meant
     const char *lock;       // absolute
     const char *text;       // `owner/name` (version: …), layer `X`: for messages
+    const char *sums;       // absolute; of KN_REFERENCE_HUB alone
 } kn_reference;
 
 /** A mapping. NULL reads as an empty one wherever one is read. */
@@ -168,13 +172,14 @@ KN_API kn_status kn_mapping_join(const kn_mapping *base, const kn_mapping *over,
                                  kn_error *err);
 
 /**
- * Reads a mapping file (docs/mapping.md). Relative paths in it are relative to it.
+ * Reads a mapping file (docs/mapping.md). Relative paths in it are relative to it. Where `X.lock.sums` stands beside `X.toml`, every
+ * hub repository of the file without lock and sums of its own gets it as its sums.
  * Error: KN_ERR_FORMAT (file, line and what is accepted), KN_ERR_NOT_FOUND, KN_ERR_IO, KN_ERR_NO_MEMORY. Ownership as
  * kn_mapping_with. Threads: any; blocks on the disk.
  */
 KN_API kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err);
 
-/** The same from memory: `name` begins the errors, `dir` (absolute; NULL: relative paths are refused) is what paths are relative to. */
+/** The same from memory, and without a look at the disk: `name` begins the errors, `dir` (absolute; NULL: relative paths are refused) is what paths are relative to. */
 KN_API kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
                                   kn_mapping **out, kn_error *err);
 

@@ -121,6 +121,11 @@ static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out
         return kn_error_set(
             err, KN_ERR_INVALID, "kn_context_get_kernel: %s takes %s of revision, version and lock",
             opts->repo_id ? opts->repo_id : "a path", opts->repo_id ? "at most one" : "none");
+    if (opts->sums && (opts->path || opts->lock))
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_context_get_kernel: sums is given with %s: accepted with repo_id "
+                            "and without lock",
+                            opts->path ? "path" : "lock");
     const kn_reference_kind kind = opts->path   ? KN_REFERENCE_PATH
                                    : opts->lock ? KN_REFERENCE_LOCKED
                                                 : KN_REFERENCE_HUB;
@@ -135,6 +140,7 @@ static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out
         .version = opts->version,
         .version_branch = -1,
         .lock = opts->lock,
+        .sums = opts->sums,
         .text = opts->path ? opts->path : opts->repo_id,
     };
     return KN_OK;

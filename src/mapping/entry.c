@@ -178,6 +178,12 @@ static kn_status check_combination(const kn_entry *e, const char **key, kn_error
                                 *key, first);
         first = *key;
     }
+    *key = "sums";
+    if (e->sums && (e->path || e->lock))
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "sums: is given with %s: accepted with repo_id and without lock, which "
+                            "has its own",
+                            e->path ? "path" : "lock");
     *key = "trust_remote_code";
     if (e->trust_remote_code > 1)
         return kn_error_set(err, KN_ERR_INVALID,
@@ -210,6 +216,10 @@ static kn_status check_reference(const kn_entry *e, kni_reference_parts *parts, 
         *key = "lock";
         st = check_absolute("lock", e->lock, err);
     }
+    if (st == KN_OK) {
+        *key = "sums";
+        st = check_absolute("sums", e->sums, err);
+    }
     return st;
 }
 
@@ -228,6 +238,7 @@ kn_status kni_entry_check(const kn_entry *e, const char *path_written, kni_regis
         .version_branch = -1,
         .layer_name = e->layer_name ? e->layer_name : e->layer,
         .lock = e->lock,
+        .sums = e->sums,
     };
     *out = (kni_registration){.layer = e->layer};
     kn_status st = check_layer(e, key, err);

@@ -11,6 +11,9 @@
 #define KNI_VERSION_MAX 1024
 #define KNI_PATH_MAX 4096
 
+// An entry of the first header that had it: what came later is at the end, and zero in older programs.
+#define KNI_ENTRY_SIZE_MIN offsetof(kn_entry, sums)
+
 // A checked entry.
 typedef struct kni_registration {
     const char *layer; // borrowed from the entry

@@ -38,6 +38,10 @@ bool kni_mapping_put(kn_mapping *mapping, const char *name, size_t name_size, ui
 kn_status kni_mapping_register(const kn_mapping *base, kni_registration *items, size_t n_items,
                                const char *file, kn_mapping **out, kn_error *err);
 
+// Where a mapping file's own sums stand, whether or not they are there: "/real/dir/X.lock.sums" for "dir/X.toml"; the caller's.
+// NULL: the name does not end in ".toml".
+kn_status kni_mapping_sums_path(const char *path, char **out, kn_error *err);
+
 // "capability 75 to 89"
 #define KNI_RANGE_TEXT_SIZE 64
 const char *kni_range_text(kn_range range, char out[KNI_RANGE_TEXT_SIZE]);

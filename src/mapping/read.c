@@ -15,6 +15,7 @@
 typedef struct reader {
     const char *name; // begins the errors
     const char *dir;  // what paths are relative to; NULL: nothing
+    const char *sums; // of hub repositories without lock and sums; NULL: none
     kn_error *err;
 } reader;
 
@@ -27,6 +28,7 @@ typedef struct draft {
     kn_entry entry;
     char *path; // joined
     char *lock; // joined
+    char *sums; // joined
     const char *path_written;
     char version[24]; // of an integer
 } draft;
@@ -135,6 +137,8 @@ static kn_status read_key(const reader *r, const kni_toml *value, draft *out)
         return read_trust(r, value, &out->entry.trust_remote_code);
     if (kni_span_is(key, "lock"))
         return read_path(r, value, &out->lock, &out->entry.lock);
+    if (kni_span_is(key, "sums"))
+        return read_path(r, value, &out->sums, &out->entry.sums);
     if (kni_span_is(key, "path")) {
         out->path_written = value->string;
         return read_path(r, value, &out->path, &out->entry.path);
@@ -142,7 +146,7 @@ static kn_status read_key(const reader *r, const kni_toml *value, draft *out)
     return FAIL(
         r, value,
         "unknown key \"%.64s\": accepted in [[kernel]] are layer, device, capability, mode, "
-        "repo_id, path, version, revision, lock, layer_name and trust_remote_code",
+        "repo_id, path, version, revision, lock, sums, layer_name and trust_remote_code",
         value->key);
 }
 
@@ -159,6 +163,8 @@ static kn_status read_entry(const reader *r, const kni_toml *table, kni_registra
         st = read_key(r, &table->children[i], &d);
     if (st != KN_OK)
         goto done;
+    if (d.entry.repo_id && !d.entry.path && !d.entry.lock && !d.entry.sums)
+        d.entry.sums = r->sums;
     st = kni_entry_check(&d.entry, d.path_written, out, &key, &problem);
     out->line = table->line;
     if (st == KN_ERR_INVALID) {
@@ -171,6 +177,7 @@ done:
     kn_error_dispose(&problem);
     kni_free(d.path);
     kni_free(d.lock);
+    kni_free(d.sums);
     return st;
 }
 
@@ -189,10 +196,10 @@ static kn_status find_kernels(const reader *r, const kni_toml *document, const k
     return KN_OK;
 }
 
-kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
-                           kn_mapping **out, kn_error *err)
+static kn_status parse(const char *text, size_t size, const char *name, const char *dir,
+                       const char *sums, kn_mapping **out, kn_error *err)
 {
-    const reader r = {name ? name : "mapping", dir, err};
+    const reader r = {name ? name : "mapping", dir, sums, err};
     kni_toml *document = NULL;
     const kni_toml *kernels = NULL;
     kni_registration *items = NULL;
@@ -228,10 +235,39 @@ done:
     return st;
 }
 
+kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
+                           kn_mapping **out, kn_error *err)
+{
+    return parse(text, size, name, dir, NULL, out, err);
+}
+
+kn_status kni_mapping_sums_path(const char *path, char **out, kn_error *err)
+{
+    static const char suffix[] = ".toml";
+    char *dir = NULL, *real = NULL;
+    const char *name = kni_path_basename(path);
+    const size_t size = strlen(name);
+    *out = NULL;
+    if (size <= strlen(suffix) || !kni_span_ends(kni_span_of(name), suffix))
+        return KN_OK;
+    dir = kni_path_dirname(path);
+    kn_status st = dir ? kni_path_real(dir, &real, err) : kni_no_memory(err);
+    if (st == KN_OK) {
+        kni_buf text = KNI_BUF_ANY;
+        kni_buf_printf(&text, "%s/%.*s.lock.sums", strcmp(real, "/") == 0 ? "" : real,
+                       (int)(size - strlen(suffix)), name);
+        *out = kni_buf_take(&text);
+        st = *out ? KN_OK : kni_no_memory(err);
+    }
+    kni_free(dir);
+    kni_free(real);
+    return st;
+}
+
 kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
 {
     kni_buf text = KNI_BUF(FILE_SIZE_MAX);
-    char *dir = NULL, *real = NULL;
+    char *dir = NULL, *real = NULL, *sums = NULL;
     *out = NULL;
     kn_status st = kni_file_read(&text, path, err);
     if (st != KN_OK)
@@ -239,8 +275,12 @@ kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
     dir = kni_path_dirname(path);
     st = dir ? kni_path_real(dir, &real, err) : kni_no_memory(err);
     if (st == KN_OK)
-        st = kn_mapping_parse(text.data, text.size, path, real, out, err);
+        st = kni_mapping_sums_path(path, &sums, err);
+    if (st == KN_OK)
+        st = parse(text.data, text.size, path, real, sums && kni_file_exists(sums) ? sums : NULL,
+                   out, err);
 done:
+    kni_free(sums);
     kni_free(dir);
     kni_free(real);
     kni_buf_dispose(&text);

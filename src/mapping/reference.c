@@ -57,7 +57,7 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
         goto done;
     reference = kni_alloc(sizeof(*reference) + room(p->repo_id) + room(p->path) +
                           room(p->path_written) + room(p->revision) + room(p->version) +
-                          room(p->layer_name) + room(p->lock) + text.size + 1);
+                          room(p->layer_name) + room(p->lock) + room(p->sums) + text.size + 1);
     if (!reference)
         goto done;
     char *at = (char *)(reference + 1);
@@ -73,6 +73,7 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
         .version_branch = p->version_branch,
         .layer_name = place(&at, p->layer_name),
         .lock = place(&at, p->lock),
+        .sums = place(&at, p->sums),
         .text = place(&at, text.data),
     };
 done:

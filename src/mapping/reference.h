@@ -16,6 +16,7 @@ typedef struct kni_reference_parts {
     int64_t version_branch; // -1: none
     const char *layer_name;
     const char *lock;
+    const char *sums;
 } kni_reference_parts;
 
 // NULL without memory. Free with kni_free.

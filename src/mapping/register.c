@@ -143,11 +143,11 @@ kn_status kn_mapping_with(const kn_mapping *base, const kn_entry *entries, size_
     kn_status st = KN_OK;
     size_t n = 0;
     *out = NULL;
-    if (n_entries && (!entries || entries->struct_size < sizeof(*entries)))
+    if (n_entries && (!entries || entries->struct_size < KNI_ENTRY_SIZE_MIN))
         return kn_error_set(err, KN_ERR_INVALID,
                             "entries[0]: struct_size is %zu, expected at least %zu: start with "
                             "KN_ENTRY or KN_ENTRY_INIT",
-                            entries ? entries->struct_size : 0, sizeof(*entries));
+                            entries ? entries->struct_size : 0, KNI_ENTRY_SIZE_MIN);
     if (n_entries > 1)
         items = kni_calloc(n_entries, sizeof(*items));
     if (!items)

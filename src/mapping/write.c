@@ -51,6 +51,7 @@ static void append_row(kni_buf *out, const kni_mapping_row *row)
     if (reference->version_branch >= 0)
         kni_buf_printf(out, "version = %" PRId64 "\n", reference->version_branch);
     append_string(out, "lock", reference->lock);
+    append_string(out, "sums", reference->sums);
     if (strcmp(reference->layer_name, row->layer->name) != 0)
         append_string(out, "layer_name", reference->layer_name);
     if (reference->trust_remote_code)

@@ -68,6 +68,10 @@ static void test_refused(void **state)
          "version: is given with revision"},
         {"revision and lock", {HUB, .revision = "r", .lock = "/l"}, "lock: is given with revision"},
         {"version and lock", {HUB, .version = "1", .lock = "/l"}, "lock: is given with version"},
+        {"path and sums", {CUDA, .path = "/p", .sums = "/s"}, "sums: is given with path"},
+        {"lock and sums", {HUB, .lock = "/l", .sums = "/s"}, "sums: is given with lock"},
+        {"relative sums", {HUB, .sums = "k.lock.sums"}, "sums: found \"k.lock.sums\""},
+        {"empty sums", {HUB, .sums = ""}, "sums: is empty"},
         {"trust", {HUB, .trust_remote_code = 2}, "accepted are 0 and 1"},
         {"relative path", {CUDA, .path = "p"}, "accepted is an absolute path"},
         {"home", {CUDA, .path = "~/p"}, "accepted is an absolute path"},
@@ -190,6 +194,13 @@ static void test_accepted(void **state)
          -1,
          "`o/n` (lock: /p/kernels.lock), layer `L`",
          {0, KN_CAPABILITY_MAX, 0, 0}},
+        {"sums",
+         {HUB, .version = "1", .sums = "/p/k.lock.sums"},
+         KN_REFERENCE_HUB,
+         NULL,
+         1,
+         "`o/n` (version: 1), layer `L`",
+         {0, KN_CAPABILITY_MAX, 0, 0}},
         {"interval",
          {HUB, .capability = {75, 89, 1, 0}},
          KN_REFERENCE_HUB,
@@ -265,6 +276,7 @@ static void test_accepted(void **state)
         assert_string_equal(r->revision ? r->revision : "", e->revision ? e->revision : "");
         assert_string_equal(r->version ? r->version : "", rows[i].version ? rows[i].version : "");
         assert_string_equal(r->lock ? r->lock : "", e->lock ? e->lock : "");
+        assert_string_equal(r->sums ? r->sums : "", e->sums ? e->sums : "");
         assert_string_equal(r->layer_name, e->layer_name ? e->layer_name : e->layer);
         assert_true(r->version_branch == rows[i].branch);
         assert_string_equal(r->text, rows[i].text);
@@ -297,6 +309,38 @@ static void test_longer_entries(void **state)
     assert_int_equal(kn_mapping_row_get(out, 1, &row, NULL), KN_OK);
     assert_string_equal(row.layer, "B");
     kn_mapping_unref(out);
+}
+
+// Elements of a program that was built before there were sums are shorter; what lies behind them is not theirs.
+static void test_shorter_entries(void **state)
+{
+    enum {
+        SIZE = offsetof(kn_entry, sums),
+    };
+    const kn_entry whole[2] = {
+        {.struct_size = SIZE, .layer = "A", .device = "cpu", .repo_id = "o/a"},
+        {.struct_size = SIZE, .layer = "B", .device = "cpu", .repo_id = "o/b"},
+    };
+    _Alignas(kn_entry) char entries[2 * SIZE];
+    kn_error err = KN_ERROR_INIT;
+    kn_mapping *out = NULL;
+    (void)state;
+    for (size_t i = 0; i < 2; ++i)
+        memcpy(entries + i * SIZE, &whole[i], SIZE);
+    assert_int_equal(kn_mapping_with(NULL, (const kn_entry *)(void *)entries, 2, &out, NULL),
+                     KN_OK);
+    for (size_t i = 0; i < 2; ++i) {
+        kn_mapping_row row = KN_MAPPING_ROW_INIT;
+        assert_int_equal(kn_mapping_row_get(out, i, &row, NULL), KN_OK);
+        assert_string_equal(row.layer, whole[i].layer);
+        assert_null(row.reference->sums);
+    }
+    kn_mapping_unref(out);
+    const kn_entry older = {
+        .struct_size = SIZE - 1, .layer = "A", .device = "cpu", .repo_id = "o/a"};
+    assert_int_equal(kn_mapping_with(NULL, &older, 1, &out, &err), KN_ERR_INVALID);
+    assert_non_null(strstr(kn_error_text(&err), "struct_size is"));
+    kn_error_dispose(&err);
 }
 
 // The first wrong entry is named, and nothing of the call remains.
@@ -337,9 +381,8 @@ static void test_all_or_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_longer_entries),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_longer_entries), cmocka_unit_test(test_shorter_entries),
         cmocka_unit_test(test_all_or_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

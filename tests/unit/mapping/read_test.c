@@ -28,7 +28,7 @@ static void test_refused(void **state)
         {"unknown key", KR "repository = \"o/n\"\n",
          "f.toml:5: unknown key \"repository\": accepted in [[kernel]] are layer, device, "
          "capability, "
-         "mode, repo_id, path, version, revision, lock, layer_name and trust_remote_code"},
+         "mode, repo_id, path, version, revision, lock, sums, layer_name and trust_remote_code"},
         {"dotted key", KR "a.b = 1\n", "f.toml:5: unknown key \"a\""},
         {"layer is a number", "[[kernel]]\nlayer = 3\n",
          "f.toml:2: layer: expected a string, found an integer"},
@@ -81,6 +81,12 @@ static void test_refused(void **state)
          "f.toml:5: version: is given with path"},
         {"bad id", K "repo_id = \"n\"\n", "f.toml:4: repo_id: found \"n\": accepted is owner/name"},
         {"empty path", K "path = \"\"\n", "f.toml:4: path: is empty"},
+        {"empty sums", KR "sums = \"\"\n", "f.toml:5: sums: is empty"},
+        {"sums is a number", KR "sums = 1\n",
+         "f.toml:5: sums: expected a string, found an integer"},
+        {"sums and lock", KR "lock = \"l\"\nsums = \"s\"\n",
+         "f.toml:6: sums: is given with lock: accepted with repo_id and without lock"},
+        {"sums and path", K "path = \"p\"\nsums = \"s\"\n", "f.toml:5: sums: is given with path"},
         {"empty lock", KR "lock = \"\"\n", "f.toml:5: lock: is empty"},
         {"control character", KR "revision = \"a\\u0007\"\n",
          "f.toml:5: revision: \"a\uFFFD\" has"},
@@ -312,6 +318,70 @@ static void test_files(void **state)
     free(old);
 }
 
+static const char *sums_of(const kn_mapping *mapping, size_t index)
+{
+    kn_mapping_row row = KN_MAPPING_ROW_INIT;
+    assert_int_equal(kn_mapping_row_get(mapping, index, &row, NULL), KN_OK);
+    return row.reference->sums ? row.reference->sums : "";
+}
+
+// X.lock.sums beside X.toml is of every hub repository of that file that has nothing of the kind.
+static void test_sums(void **state)
+{
+    static const char text[] =
+        "[[kernel]]\nlayer = \"A\"\ndevice = \"cpu\"\nrepo_id = \"o/n\"\n"
+        "[[kernel]]\nlayer = \"B\"\ndevice = \"cpu\"\nrepo_id = \"o/n\"\nsums = \"s\"\n"
+        "[[kernel]]\nlayer = \"C\"\ndevice = \"cpu\"\nrepo_id = \"o/n\"\nlock = \"l\"\n"
+        "[[kernel]]\nlayer = \"D\"\ndevice = \"cpu\"\npath = \"p\"\n";
+    static const struct {
+        const char *name, *mapping, *sums;
+        bool is_dir;          // where the sums would stand
+        const char *expected; // of the first entry
+    } rows[] = {
+        {"none there", "m.toml", NULL, false, ""},
+        {"beside", "m.toml", "m.lock.sums", false, "m.lock.sums"},
+        {"of another file", "m.toml", "n.lock.sums", false, ""},
+        {"of a name with dots", "m.1.toml", "m.1.lock.sums", false, "m.1.lock.sums"},
+        {"another suffix", "m.tml", "m.lock.sums", false, ""},
+        {"nothing but the suffix", ".toml", ".lock.sums", false, ""},
+        {"a directory", "m.toml", "m.lock.sums", true, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        char *dir = temp_dir_new(), *old = getcwd(NULL, 0), *written = NULL;
+        kn_mapping *out = NULL, *again = NULL;
+        print_message("  %s\n", rows[i].name);
+        temp_dir_text(dir, rows[i].mapping, text);
+        if (rows[i].is_dir)
+            temp_dir_text(dir, "m.lock.sums/x", "");
+        else if (rows[i].sums)
+            temp_dir_text(dir, rows[i].sums, "is not read");
+        assert_int_equal(chdir(dir), 0);
+        assert_int_equal(kn_mapping_read(rows[i].mapping, &out, NULL), KN_OK);
+        assert_string_equal(sums_of(out, 0),
+                            rows[i].expected[0] ? temp_dir_path(dir, rows[i].expected) : "");
+        assert_string_equal(sums_of(out, 1), temp_dir_path(dir, "s"));
+        assert_string_equal(sums_of(out, 2), "");
+        assert_string_equal(sums_of(out, 3), "");
+        assert_int_equal(kn_mapping_text(out, &written, NULL), KN_OK);
+        assert_int_equal(kn_mapping_parse(written, strlen(written), NULL, NULL, &again, NULL),
+                         KN_OK);
+        for (size_t k = 0; k < 4; ++k)
+            assert_string_equal(sums_of(again, k), sums_of(out, k));
+        kn_mapping_unref(again);
+        assert_int_equal(
+            kn_mapping_parse(text, sizeof(text) - 1, rows[i].mapping, dir, &again, NULL),
+            KN_OK); // does not look at the disk
+        assert_string_equal(sums_of(again, 0), "");
+        kn_string_free(written);
+        kn_mapping_unref(again);
+        kn_mapping_unref(out);
+        assert_int_equal(chdir(old), 0);
+        temp_dir_remove(dir);
+        free(old);
+    }
+}
+
 // Every block of TOML in the page that describes the format.
 static void test_documentation(void **state)
 {
@@ -341,9 +411,10 @@ static void test_documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_one_table), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_one_table),     cmocka_unit_test(test_small),
+        cmocka_unit_test(test_files),         cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

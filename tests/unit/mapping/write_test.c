@@ -17,6 +17,7 @@ static const kn_entry entries[] = {
      .repo_id = "o/n", .revision = "refs/pr/1"},
     {S, .layer = "A", .device = "metal", .repo_id = "o/n", .lock = "/k/kernels.lock",
      .layer_name = "A"},
+    {S, .layer = "B", .device = "cpu", .repo_id = "o/n", .version = ">1", .sums = "/k/m.lock.sums"},
 };
 
 static const char expected[] =
@@ -28,7 +29,9 @@ static const char expected[] =
     "version = 12\ntrust_remote_code = true\n\n"
     "[[kernel]]\nlayer = \"A\"\ndevice = \"cuda\"\ncapability = [90]\nrepo_id = \"o/n\"\n"
     "revision = \"refs/pr/1\"\n\n"
-    "[[kernel]]\nlayer = \"A\"\ndevice = \"mps\"\nrepo_id = \"o/n\"\nlock = \"/k/kernels.lock\"\n";
+    "[[kernel]]\nlayer = \"A\"\ndevice = \"mps\"\nrepo_id = \"o/n\"\nlock = \"/k/kernels.lock\"\n\n"
+    "[[kernel]]\nlayer = \"B\"\ndevice = \"cpu\"\nrepo_id = \"o/n\"\nversion = \">1\"\n"
+    "sums = \"/k/m.lock.sums\"\n";
 
 static void assert_same_text(const kn_mapping *mapping, const char *wanted)
 {

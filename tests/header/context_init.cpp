@@ -1,0 +1,7 @@
+// The initial values of kernels/context.h as C++ sees them.
+#include <kernels/context.h>
+
+static_assert(KN_KERNEL_OPTIONS_INIT.struct_size == sizeof(kn_kernel_options),
+              "KN_KERNEL_OPTIONS_INIT");
+static_assert(KN_KERNEL_OPTIONS_INIT.sums == nullptr,
+              "KN_KERNEL_OPTIONS_INIT reaches the last field");
