@@ -1,0 +1,173 @@
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "hub/cache_snapshot.h"
+
+#define METADATA_MAX ((size_t)8 << 20)
+#define TREE_MAX ((size_t)64 << 20) // of a listing that huggingface_hub keeps: of the whole commit
+
+// What huggingface_hub's clients leave out of a download, and no digest block lists.
+static bool is_byte_code(const char *path)
+{
+    kni_span rest = kni_span_of(path), part;
+    while (kni_span_cut(&rest, '/', &part))
+        if (rest.data && kni_span_is(part, "__pycache__"))
+            return true;
+    return kni_span_ends(kni_span_of(path), ".pyc");
+}
+
+// The listing that huggingface_hub keeps of the commit; count 0: there is none that can be read.
+static kn_status read_tree(const kni_snapshot *snapshot, const char *commit, kni_tree *out,
+                           kn_error *err)
+{
+    char name[KNI_COMMIT_SIZE + sizeof(".json")] = "";
+    kni_buf text = KNI_BUF(TREE_MAX);
+    kni_at trees = KNI_AT_NONE;
+    kn_error why = KN_ERROR_INIT;
+    *out = (kni_tree){NULL, 0, 0};
+    strcat(strcat(name, commit), ".json");
+    kn_status st = kni_at_open(&snapshot->folder, "trees", false, &trees, &why);
+    if (st == KN_OK)
+        st = kni_at_read(&trees, name, &text, &why);
+    if (st == KN_OK)
+        st = kni_tree_parse_cached(kni_buf_text(&text), text.size, name, out, &why);
+    kn_error_dispose(&why);
+    kni_at_close(&trees);
+    kni_buf_dispose(&text);
+    if (st != KN_OK)
+        kni_tree_dispose(out);
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err)
+                                  : KN_OK; // a hint: what is wrong with it is nobody's
+}
+
+// Are all files of the variant here that the listing names?
+static kn_status has_listed(const kni_snapshot *snapshot, const kni_tree *tree, const char *dir,
+                            bool *yes, kn_error *err)
+{
+    const size_t size = strlen(dir);
+    kn_status st = KN_OK;
+    *yes = true;
+    for (size_t i = 0; st == KN_OK && *yes && i < tree->count; ++i) {
+        const kni_tree_file *file = &tree->files[i];
+        struct stat info;
+        if (strncmp(file->path, dir, size) != 0 || file->path[size] != '/' ||
+            is_byte_code(file->path))
+            continue;
+        st = kni_snapshot_has(snapshot, file->path, yes, &info, err);
+        *yes = *yes && (uint64_t)info.st_size == file->size;
+    }
+    return st;
+}
+
+// Are all files here that the variant's digest block names? *has_block false: it has none.
+static kn_status has_digested(const kni_snapshot *snapshot, const char *dir, bool *has_block,
+                              bool *yes, kn_error *err)
+{
+    kni_buf text = KNI_BUF(METADATA_MAX);
+    kni_names paths = {NULL, 0, 0};
+    char *metadata = kni_path_join(dir, "metadata.json");
+    *yes = false;
+    kn_status st =
+        metadata ? kni_snapshot_read(snapshot, metadata, &text, err) : kni_no_memory(err);
+    if (st == KN_OK)
+        st = kni_digest_paths_parse(kni_buf_text(&text), text.size, metadata, &paths, err);
+    *has_block = paths.count > 0;
+    *yes = st == KN_OK;
+    for (size_t i = 0; st == KN_OK && *yes && i < paths.count; ++i) {
+        struct stat info;
+        char *path = kni_path_join(dir, paths.names[i]);
+        st = path ? kni_snapshot_has(snapshot, path, yes, &info, err) : kni_no_memory(err);
+        kni_free(path);
+    }
+    kni_names_free(&paths);
+    kni_buf_dispose(&text);
+    kni_free(metadata);
+    return st;
+}
+
+// tree: read when it is first needed, by the caller's hand kept for the next variant. Only memory is a failure: a variant that is
+// broken in any other way is one that is not whole.
+typedef struct lazy_tree {
+    kni_tree tree;
+    bool is_read;
+} lazy_tree;
+
+static kn_status is_whole(const kni_snapshot *snapshot, const char *commit, const char *variant,
+                          lazy_tree *lazy, bool *yes, kn_error *err)
+{
+    bool has_block = false;
+    kn_error why = KN_ERROR_INIT;
+    *yes = false;
+    char *dir = kni_path_join("build", variant);
+    kn_status st = dir ? has_digested(snapshot, dir, &has_block, yes, &why) : kni_no_memory(&why);
+    if (st == KN_OK && *yes && !has_block) {
+        if (!lazy->is_read)
+            st = read_tree(snapshot, commit, &lazy->tree, &why);
+        lazy->is_read = st == KN_OK;
+        if (st == KN_OK)
+            st = has_listed(snapshot, &lazy->tree, dir, yes, &why);
+    }
+    *yes = *yes && st == KN_OK;
+    kn_error_dispose(&why);
+    kni_free(dir);
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
+}
+
+// A directory's name that can be a variant's: one component that passes the rules of paths.
+static bool is_name(const char *name)
+{
+    return name[0] != '.' && !strchr(name, '/') && kni_path_check_relative(name, "", NULL) == KN_OK;
+}
+
+kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                                  kni_names *out, kn_error *err)
+{
+    kni_snapshot snapshot;
+    kni_at build = KNI_AT_NONE;
+    kni_names names = {NULL, 0, 0};
+    lazy_tree lazy = {.is_read = false};
+    kn_error why = KN_ERROR_INIT;
+    *out = (kni_names){NULL, 0, 0};
+    kn_status st = kni_snapshot_open(cache, repo, commit, &snapshot, &why);
+    if (st == KN_OK)
+        st = kni_at_open(&snapshot.dir, "build", false, &build, &why);
+    if (st == KN_OK)
+        st = kni_at_list(&build, &names, &why);
+    for (size_t i = 0; st == KN_OK && i < names.count; ++i) {
+        bool yes = false;
+        if (is_name(names.names[i]))
+            st = is_whole(&snapshot, commit, names.names[i], &lazy, &yes, &why);
+        if (st == KN_OK && yes && !kni_names_push(out, kni_strdup(names.names[i])))
+            st = kni_no_memory(&why);
+    }
+    if (st == KN_ERR_NOT_FOUND) {
+        kn_error_dispose(&why);
+        st = KN_OK;
+    }
+    if (st != KN_OK) {
+        kni_error_move(err, &why);
+        kni_names_free(out);
+    }
+    kni_tree_dispose(&lazy.tree);
+    kni_names_free(&names);
+    kni_at_close(&build);
+    kni_snapshot_close(&snapshot);
+    return st;
+}
+
+bool kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                           const char *variant)
+{
+    kni_snapshot snapshot;
+    lazy_tree lazy = {.is_read = false};
+    bool yes = false;
+    if (!is_name(variant) || kni_snapshot_open(cache, repo, commit, &snapshot, NULL) != KN_OK)
+        return false;
+    if (is_whole(&snapshot, commit, variant, &lazy, &yes, NULL) != KN_OK)
+        yes = false;
+    kni_tree_dispose(&lazy.tree);
+    kni_snapshot_close(&snapshot);
+    return yes;
+}
