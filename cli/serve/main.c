@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../output.h"
+#include "host.h"
 #include "listen.h"
 #include "log.h"
 #include "server.h"
@@ -25,7 +26,8 @@ enum {
 };
 
 typedef struct arguments {
-    const char *host, *port, *token, *token_file, *access_log, *ready_file, *page_size, *large;
+    const char *host, *port, *token, *token_file, *access_log, *ready_file, *page_size, *large,
+        *url;
     cli_texts publishers, dirs;
 } arguments;
 
@@ -115,6 +117,8 @@ static kn_status configure(const arguments *a, serve_config *config, kn_error *e
         st = serve_repos_add_root(&config->repos, a->dirs.items[i], err);
     if (st == KN_OK && a->access_log)
         st = serve_log_open(a->access_log, &config->log, err);
+    if (st == KN_OK && a->url)
+        st = serve_host_check_url(a->url, &config->url, err);
     config->page_size = (size_t)page_size;
     config->repos.large_bytes = large;
     config->publishers = a->publishers;
@@ -153,11 +157,16 @@ static kn_status run(const arguments *a, serve_config *config, kn_error *err)
     kn_status st = read_number("port", a->port, 0, UINT16_MAX, &port, err);
     if (st == KN_OK)
         st = configure(a, config, err);
+    // Who waits for the file must not find that of an earlier run.
+    if (st == KN_OK && a->ready_file && unlink(a->ready_file) != 0 && errno != ENOENT)
+        st = kn_error_set(err, KN_ERR_IO, "--ready-file %s: cannot be replaced: %s", a->ready_file,
+                          strerror(errno));
     if (st == KN_OK)
         st = serve_listen(a->host ? a->host : "127.0.0.1", (uint16_t)port, &socket, err);
     if (st != KN_OK)
         return st;
     config->address = socket.address;
+    config->is_loopback = socket.is_loopback;
     if (!socket.is_loopback && !config->token)
         fprintf(stderr,
                 "kernels: serve: anybody who reaches %s can read what is served: there is "
@@ -198,6 +207,8 @@ int main(int argc, char **argv)
     const cli_option options[] = {
         {"host", "ADDRESS", "where to listen; 127.0.0.1 by default", NULL, &a.host, NULL},
         {"port", "N", "8090 by default; 0: any free one", NULL, &a.port, NULL},
+        {"url", "URL", "by which clients call it, when it stands behind a proxy", NULL, &a.url,
+         NULL},
         {"token", "TOKEN", "every request must bring it", NULL, &a.token, NULL},
         {"token-file", "FILE", "the same, from the first line of a file", NULL, &a.token_file,
          NULL},
@@ -227,6 +238,7 @@ int main(int argc, char **argv)
     pthread_mutex_destroy(&config.repos.lock);
     free(config.token);
     free(config.address);
+    free(config.url);
     cli_texts_free(&a.publishers);
     cli_texts_free(&a.dirs);
     return cli_finish(status);

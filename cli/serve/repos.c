@@ -77,6 +77,7 @@ serve_repo *serve_repos_find(serve_repos *repos, const char *type, const char *o
                              .name = cli_format("%s", name),
                              .dir = dir,
                              .next = repos->first};
+        pthread_mutex_init(&repo->reading, NULL);
         pthread_mutex_init(&repo->lock, NULL);
         repos->first = repo;
         dir = NULL;
@@ -88,11 +89,14 @@ serve_repo *serve_repos_find(serve_repos *repos, const char *type, const char *o
 
 static kn_status list_refs(serve_repo *repo, kn_error *err)
 {
+    kn_status st = KN_OK;
+    pthread_mutex_lock(&repo->lock);
     if (!repo->root->package)
-        return serve_refs_read(&repo->refs, repo->root->fd, repo->dir, err);
-    if (repo->refs.count == 0)
+        st = serve_refs_read(&repo->refs, repo->root->fd, repo->dir, err);
+    else if (repo->refs.count == 0)
         serve_refs_add(&repo->refs, SERVE_BRANCH, cli_format("main"), cli_format("."));
-    return KN_OK;
+    pthread_mutex_unlock(&repo->lock);
+    return st;
 }
 
 static char *ref_title(const serve_repo *repo, const serve_ref *ref)
@@ -108,8 +112,10 @@ static kn_status read_ref(serve_repos *repos, serve_repo *repo, serve_ref *ref, 
     const kn_status st =
         serve_snapshot_read(&place, &repos->hashes, repos->large_bytes, ref->snapshot, &now, err);
     if (st == KN_OK) {
+        pthread_mutex_lock(&repo->lock);
         serve_snapshot_unref(ref->snapshot);
         ref->snapshot = now;
+        pthread_mutex_unlock(&repo->lock);
     }
     free(title);
     return st;
@@ -195,39 +201,45 @@ static kn_status at_ref(serve_repos *repos, serve_repo *repo, serve_ref *ref, se
     return st;
 }
 
+// A full commit that was seen before, without a look at the disk.
+static bool remembered(serve_repo *repo, const char *revision, serve_found *out)
+{
+    bool is_unique;
+    if (!is_commit(revision) || strlen(revision) != COMMIT_SIZE)
+        return false;
+    pthread_mutex_lock(&repo->lock);
+    const serve_ref *ref = find_commit(repo, revision, COMMIT_SIZE, &is_unique);
+    if (ref)
+        give(repo, ref, out);
+    pthread_mutex_unlock(&repo->lock);
+    return ref != NULL;
+}
+
 kn_status serve_repo_at(serve_repos *repos, serve_repo *repo, const char *revision, bool may_be_old,
                         serve_found *out, kn_error *err)
 {
-    kn_status st = KN_OK;
-    bool is_unique = true;
     *out = (serve_found){.snapshot = NULL};
-    pthread_mutex_lock(&repo->lock);
-    const bool is_full = is_commit(revision) && strlen(revision) == COMMIT_SIZE;
-    serve_ref *ref =
-        may_be_old && is_full ? find_commit(repo, revision, COMMIT_SIZE, &is_unique) : NULL;
-    if (ref) {
-        give(repo, ref, out);
-        goto done;
+    if (may_be_old && remembered(repo, revision, out))
+        return KN_OK;
+    pthread_mutex_lock(&repo->reading);
+    kn_status st = list_refs(repo, err);
+    if (st == KN_OK) {
+        serve_ref *ref = serve_refs_find(&repo->refs, revision);
+        if (ref)
+            st = at_ref(repos, repo, ref, out, err);
+        else if (is_commit(revision))
+            st = at_commit(repos, repo, revision, out, err);
+        else
+            st = kn_error_set(err, KN_ERR_NOT_FOUND, "there is no branch or tag '%s'", revision);
     }
-    st = list_refs(repo, err);
-    if (st != KN_OK)
-        goto done;
-    ref = serve_refs_find(&repo->refs, revision);
-    if (ref)
-        st = at_ref(repos, repo, ref, out, err);
-    else if (is_commit(revision))
-        st = at_commit(repos, repo, revision, out, err);
-    else
-        st = kn_error_set(err, KN_ERR_NOT_FOUND, "there is no branch or tag '%s'", revision);
-done:
-    pthread_mutex_unlock(&repo->lock);
+    pthread_mutex_unlock(&repo->reading);
     return st;
 }
 
 kn_status serve_repo_head(serve_repos *repos, serve_repo *repo, serve_found *out, kn_error *err)
 {
     *out = (serve_found){.snapshot = NULL};
-    pthread_mutex_lock(&repo->lock);
+    pthread_mutex_lock(&repo->reading);
     kn_status st = list_refs(repo, err);
     if (st == KN_OK) {
         serve_ref *ref = serve_refs_find(&repo->refs, "main");
@@ -236,14 +248,14 @@ kn_status serve_repo_head(serve_repos *repos, serve_repo *repo, serve_found *out
         st = ref ? at_ref(repos, repo, ref, out, err)
                  : kn_error_set(err, KN_ERR_NOT_FOUND, "the repository has no branch and no tag");
     }
-    pthread_mutex_unlock(&repo->lock);
+    pthread_mutex_unlock(&repo->reading);
     return st;
 }
 
 kn_status serve_repo_refs(serve_repos *repos, serve_repo *repo, serve_refs *out, kn_error *err)
 {
     *out = (serve_refs){NULL, 0};
-    pthread_mutex_lock(&repo->lock);
+    pthread_mutex_lock(&repo->reading);
     kn_status st = list_refs(repo, err);
     for (size_t i = 0; st == KN_OK && i < repo->refs.count; ++i) {
         serve_ref *ref = &repo->refs.items[i];
@@ -258,7 +270,7 @@ kn_status serve_repo_refs(serve_repos *repos, serve_repo *repo, serve_refs *out,
         serve_refs_add(out, ref->kind, cli_format("%s", ref->name), cli_format("%s", ref->dir));
         out->items[out->count - 1].snapshot = serve_snapshot_ref(ref->snapshot);
     }
-    pthread_mutex_unlock(&repo->lock);
+    pthread_mutex_unlock(&repo->reading);
     if (st != KN_OK)
         serve_refs_dispose(out);
     return st;

@@ -20,7 +20,9 @@ typedef struct serve_repo {
     const serve_root *root;
     char *type, *owner, *name; // type: "kernels" or "models"
     char *dir;                 // below the root
-    pthread_mutex_t lock;      // of refs
+    pthread_mutex_t
+        reading; // held while refs are read from disk, which may take long; taken before lock
+    pthread_mutex_t lock; // of refs, for a moment
     serve_refs refs;
     struct serve_repo *next;
 } serve_repo;

@@ -46,6 +46,8 @@ enum MHD_Result serve_send(serve_request *request, unsigned int status,
                            struct MHD_Response *response, uint64_t size)
 {
     serve_header(response, "X-Content-Type-Options", "nosniff");
+    if (atomic_load(&request->config->is_ending))
+        serve_header(response, "Connection", "close");
     request->status = status;
     request->answer_size = strcmp(request->method, "HEAD") == 0 ? 0 : size;
     const enum MHD_Result sent = MHD_queue_response(request->connection, status, response);

@@ -13,8 +13,12 @@
 typedef struct serve_config {
     serve_repos repos;
     size_t page_size;
-    cli_texts publishers;  // none: every owner is trusted
-    char *token;           // NULL: none is asked for
+    cli_texts publishers; // none: every owner is trusted
+    char *token;          // NULL: none is asked for
+    char *
+        url; // by which clients call it, without a slash at its end; NULL: by the address they connect to
+    bool is_loopback; // of address
+    atomic_bool is_ending;
     char *address;         // "127.0.0.1:8090", "[::1]:8090": where it listens
     struct serve_log *log; // NULL: none
 } serve_config;
@@ -28,7 +32,6 @@ typedef struct serve_request {
     char *body;          // of a POST; ends with a zero
     size_t body_size;
     bool is_running; // its headers came
-    bool is_too_large;
     // For the access log.
     struct timespec began;
     unsigned int status;

@@ -77,6 +77,10 @@ kn_status serve_repos_add_root(serve_repos *repos, const char *dir, kn_error *er
     }
     close(itself);
     st = sort_in(&root, err);
+    for (size_t i = 0; st == KN_OK && root.package && i < repos->n_roots; ++i)
+        if (repos->roots[i].package && strcmp(repos->roots[i].package, root.package) == 0)
+            st = kn_error_set(err, KN_ERR_INVALID, "%s and %s would both be local/%s",
+                              repos->roots[i].dir, root.dir, root.package);
     if (st != KN_OK)
         goto done;
     repos->roots = cli_resize(repos->roots, (repos->n_roots + 1) * sizeof(*repos->roots));
@@ -96,6 +100,7 @@ void serve_repos_dispose(serve_repos *repos)
         next = repo->next;
         serve_refs_dispose(&repo->refs);
         pthread_mutex_destroy(&repo->lock);
+        pthread_mutex_destroy(&repo->reading);
         free(repo->type);
         free(repo->owner);
         free(repo->name);

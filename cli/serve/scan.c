@@ -114,6 +114,7 @@ static kn_status scan_dir(serve_scan *scan, const serve_place *place, const char
         struct stat info;
         if (!look_at(place, dirfd(dir), found->d_name, child, &info)) {
             free(child);
+            ++scan->n_left_out;
         } else if (S_ISREG(info.st_mode)) {
             st = add(scan, place, child, false, &info, err);
         } else if (depth == DEPTH_MAX) {
@@ -141,7 +142,7 @@ static kn_status scan_dir(serve_scan *scan, const serve_place *place, const char
 kn_status serve_scan_read(const serve_place *place, serve_scan *out, kn_error *err)
 {
     kn_status st = KN_OK;
-    *out = (serve_scan){NULL, 0, 0};
+    *out = (serve_scan){.entries = NULL};
     if (place->prefix[0]) // "build/": the directory itself
         st = add(out, place, cli_format("%.*s", (int)strlen(place->prefix) - 1, place->prefix),
                  true, NULL, err);
@@ -149,7 +150,7 @@ kn_status serve_scan_read(const serve_place *place, serve_scan *out, kn_error *e
         st = scan_dir(out, place, place->prefix, 0, err);
     if (st != KN_OK) {
         serve_entries_free(out->entries, out->count);
-        *out = (serve_scan){NULL, 0, 0};
+        *out = (serve_scan){.entries = NULL};
     } else if (out->count) {
         qsort(out->entries, out->count, sizeof(*out->entries), compare);
     }

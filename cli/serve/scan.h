@@ -7,6 +7,8 @@
 typedef struct serve_scan {
     serve_entry *entries; // sorted; path, kind and stamp are filled
     size_t count, capacity;
+    size_t
+        n_left_out; // links that lead out of what is served or nowhere, and what is neither file nor directory
 } serve_scan;
 
 kn_status serve_scan_read(const serve_place *place, serve_scan *out, kn_error *err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../output.h"
+#include "host.h"
 #include "log.h"
 
 enum {
@@ -73,11 +74,21 @@ static bool is_token(const char *header, const char *token)
     return strlen(header) == size && CRYPTO_memcmp(header, token, size) == 0;
 }
 
+static bool is_too_large(const serve_request *request)
+{
+    const char *size = serve_request_header(request, "Content-Length");
+    return size && strtoull(size, NULL, 10) > BODY_SIZE_MAX;
+}
+
 static enum MHD_Result answer(serve_request *request)
 {
     const char *why = NULL;
     const char *token = request->config->token;
     const char *header = serve_request_header(request, "Authorization");
+    if (!serve_host_is_ours(request->config, serve_request_header(request, "Host")))
+        return serve_fail(
+            request, MHD_HTTP_MISDIRECTED_REQUEST, NULL, NULL,
+            "this server does not go by the name in the Host header; --url tells it one");
     if (token && !header)
         return serve_fail(request, MHD_HTTP_UNAUTHORIZED, NULL, NULL,
                           "this server asks for a token, and none was sent");
@@ -86,7 +97,7 @@ static enum MHD_Result answer(serve_request *request)
                           "Invalid credentials in Authorization header");
     if (!serve_is_get(request) && strcmp(request->method, "POST") != 0)
         return serve_fail_method(request, "GET, HEAD, POST");
-    if (request->is_too_large)
+    if (is_too_large(request))
         return serve_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, NULL, NULL,
                           "the body is larger than %d bytes", BODY_SIZE_MAX);
     if (!serve_target_parse(request->text, &request->target, &why))
@@ -94,16 +105,16 @@ static enum MHD_Result answer(serve_request *request)
     return serve_answer(request);
 }
 
-static void take_body(serve_request *request, const char *data, size_t size)
+// False: it is too large, and did not say so before.
+static bool take_body(serve_request *request, const char *data, size_t size)
 {
-    if (request->is_too_large || size > BODY_SIZE_MAX - request->body_size) {
-        request->is_too_large = true; // the rest is read and dropped: the answer can be read then
-        return;
-    }
+    if (size > BODY_SIZE_MAX - request->body_size)
+        return false;
     request->body = cli_resize(request->body, request->body_size + size + 1);
     memcpy(request->body + request->body_size, data, size);
     request->body_size += size;
     request->body[request->body_size] = '\0';
+    return true;
 }
 
 static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url,
@@ -121,12 +132,14 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
         pthread_mutex_lock(&server->lock);
         ++server->n_running;
         pthread_mutex_unlock(&server->lock);
-        return MHD_YES;
+        // Nobody waits for a body that is refused anyway.
+        const bool takes_body = strcmp(method, "POST") == 0 && !is_too_large(request);
+        return takes_body || serve_is_get(request) ? MHD_YES : answer(request);
     }
     if (*data_size > 0) {
-        take_body(request, data, *data_size);
+        const bool is_taken = take_body(request, data, *data_size);
         *data_size = 0;
-        return MHD_YES;
+        return is_taken ? MHD_YES : MHD_NO;
     }
     return answer(request);
 }
@@ -181,6 +194,7 @@ size_t serve_drain(serve_server *server, unsigned int wait_ms)
         MHD_quiesce_daemon(server->daemon);
         close(server->socket);
         server->socket = -1;
+        atomic_store(&server->config->is_ending, true);
     }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += wait_ms / 1000;

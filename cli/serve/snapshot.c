@@ -149,9 +149,12 @@ static kn_status build(const serve_place *place, serve_hash_cache *cache, uint64
     serve_snapshot *made = cli_alloc(sizeof(*made));
     made->entries = scan->entries;
     made->count = scan->count;
+    if (scan->n_left_out)
+        cli_fail("serve: %s: %zu names are not served: links that lead out or nowhere, or no files",
+                 place->title, scan->n_left_out);
     made->is_settled = true;
     atomic_init(&made->refs, 1);
-    *scan = (serve_scan){NULL, 0, 0};
+    *scan = (serve_scan){.entries = NULL};
     for (size_t i = 0; st == KN_OK && i < made->count; ++i) {
         serve_entry *entry = &made->entries[i];
         if (entry->is_dir)

@@ -8,7 +8,7 @@
 
 enum {
     EXPANDED_PAGE_SIZE_MAX = 50,
-    PATHS_MAX = 1000,
+    PATHS_MAX = 10000,
 };
 
 static json_t *entry_json(const serve_entry *entry, const serve_snapshot *snapshot, bool expand)
@@ -58,28 +58,20 @@ static bool read_number(const serve_target *target, const char *key, size_t leas
     return is_good;
 }
 
-// Is it a whole URL's host and port, as a client would send them?
-static bool is_host(const char *host)
-{
-    return host && host[0] && strlen(host) < 256 &&
-           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
-               strlen(host);
-}
-
 // The next page, of the commit: however the ref moves, pages belong together.
 static void add_next(serve_request *request, struct MHD_Response *response, const serve_repo *repo,
                      const char *commit, const char *path, size_t cursor, size_t page_size)
 {
-    const char *host = serve_request_header(request, "Host");
+    const char *url = request->config->url;
     char *encoded = serve_encode(path);
-    serve_header(
-        response, "Link",
-        "<http://%s/api/%s/%s/%s/tree/%s%s%s?recursive=%s&expand=%s&limit=%zu&cursor=%zu>; "
-        "rel=\"next\"",
-        is_host(host) ? host : request->config->address, repo->type, repo->owner, repo->name,
-        commit, path[0] ? "/" : "", encoded,
-        serve_query_flag(&request->target, "recursive") ? "true" : "false",
-        serve_query_flag(&request->target, "expand") ? "true" : "false", page_size, cursor);
+    serve_header(response, "Link",
+                 "<%s%s/api/%s/%s/%s/tree/%s%s%s?recursive=%s&expand=%s&limit=%zu&cursor=%zu>; "
+                 "rel=\"next\"",
+                 url ? "" : "http://", url ? url : serve_request_header(request, "Host"),
+                 repo->type, repo->owner, repo->name, commit, path[0] ? "/" : "", encoded,
+                 serve_query_flag(&request->target, "recursive") ? "true" : "false",
+                 serve_query_flag(&request->target, "expand") ? "true" : "false", page_size,
+                 cursor);
     free(encoded);
 }
 
@@ -133,7 +125,7 @@ enum MHD_Result serve_answer_tree(serve_request *request, serve_repo *repo)
 static void add_path(json_t *list, const serve_snapshot *snapshot, const char *path, bool expand)
 {
     const serve_entry *entry = serve_snapshot_find(snapshot, path);
-    if (entry && json_array_size(list) < PATHS_MAX)
+    if (entry && json_array_size(list) <= PATHS_MAX)
         cli_json_add(list, entry_json(entry, snapshot, expand));
 }
 
@@ -185,9 +177,13 @@ enum MHD_Result serve_answer_paths_info(serve_request *request, serve_repo *repo
     json_t *list = cli_json_array();
     const bool is_good = read_paths(request, found.snapshot, list);
     serve_found_dispose(&found);
-    if (is_good)
+    const bool is_too_long = json_array_size(list) > PATHS_MAX;
+    if (is_good && !is_too_long)
         return serve_send_json(request, list);
     json_decref(list);
+    if (is_too_long)
+        return serve_fail(request, MHD_HTTP_BAD_REQUEST, NULL, NULL, "more than %d paths",
+                          PATHS_MAX);
     return serve_fail(request, MHD_HTTP_BAD_REQUEST, NULL, NULL,
                       "expected 'paths', as a form or as JSON");
 }
