@@ -1,5 +1,6 @@
 #include "base/fs.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -248,26 +249,51 @@ static int open_aside(const char *path, char **aside)
     return fd;
 }
 
-kn_status kni_file_write(const char *path, const void *data, size_t size, kn_error *err)
+// Writes `file` beside its path, on the disk; *aside is then the caller's.
+static kn_status write_aside(const kni_file_text *file, char **aside, kn_error *err)
 {
-    char *aside = NULL;
-    int fd = open_aside(path, &aside);
+    const int fd = open_aside(file->path, aside);
     if (fd < 0)
-        return kni_error_errno(err, errno, path, "cannot create a file in its directory");
-    bool good = write_all(fd, data, size) && fsync(fd) == 0;
+        return kni_error_errno(err, errno, file->path, "cannot create a file in its directory");
+    bool good = write_all(fd, file->data, file->size) && fsync(fd) == 0;
     int number = errno;
     if (close(fd) != 0 && good) {
         good = false;
         number = errno;
     }
-    if (good && rename(aside, path) != 0) {
-        good = false;
-        number = errno;
+    return good ? KN_OK : kni_error_errno(err, number, file->path, "cannot write");
+}
+
+kn_status kni_files_write(const kni_file_text *files, size_t n, kn_error *err)
+{
+    char *asides[KNI_FILES_MAX] = {NULL};
+    kn_status st = KN_OK;
+    assert(n <= KNI_FILES_MAX);
+    for (size_t i = 0; st == KN_OK && i < n; ++i) {
+        if (n > 1 && kni_dir_exists(files[i].path)) // where the rename would fail
+            st = kni_error_errno(err, EISDIR, files[i].path, "cannot write");
+        else
+            st = write_aside(&files[i], &asides[i], err);
     }
-    if (!good)
-        unlink(aside);
-    kni_free(aside);
-    return good ? KN_OK : kni_error_errno(err, number, path, "cannot write");
+    for (size_t i = 0; st == KN_OK && i < n; ++i) {
+        if (rename(asides[i], files[i].path) != 0) {
+            st = kni_error_errno(err, errno, files[i].path, "cannot write");
+        } else {
+            kni_free(asides[i]);
+            asides[i] = NULL;
+        }
+    }
+    for (size_t i = 0; i < n; ++i) {
+        if (asides[i])
+            unlink(asides[i]);
+        kni_free(asides[i]);
+    }
+    return st;
+}
+
+kn_status kni_file_write(const char *path, const void *data, size_t size, kn_error *err)
+{
+    return kni_files_write(&(kni_file_text){path, data, size}, 1, err);
 }
 
 bool kni_file_exists(const char *path)

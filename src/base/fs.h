@@ -29,6 +29,16 @@ kn_status kni_file_read(kni_buf *out, const char *path, kn_error *err);
 // Writes a file whole: aside, fsync, then rename. On failure nothing is left behind.
 kn_status kni_file_write(const char *path, const void *data, size_t size, kn_error *err);
 
+// Several files that belong together: all are written aside before the first is renamed, so that a full disk or a directory that may
+// not be written to changes none of them.
+typedef struct kni_file_text {
+    const char *path;
+    const void *data;
+    size_t size;
+} kni_file_text;
+#define KNI_FILES_MAX 4
+kn_status kni_files_write(const kni_file_text *files, size_t n, kn_error *err);
+
 bool kni_file_exists(const char *path);
 bool kni_dir_exists(const char *path);
 

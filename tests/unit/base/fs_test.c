@@ -255,6 +255,38 @@ static void test_write(void **state)
     assert_int_equal(count_names(temp_dir_path(dir, "sub")), 1);
 }
 
+// Files that belong together change together.
+static void test_write_several(void **state)
+{
+    const char *dir = *state;
+    char *a = kni_path_join(dir, "a"), *b = kni_path_join(dir, "b");
+    char *absent = kni_path_join(dir, "absent/b"), *below = kni_path_join(dir, "sub");
+    kn_error err = KN_ERROR_INIT;
+    kni_buf buf = KNI_BUF_ANY;
+    temp_dir_text(dir, "sub/x", "");
+    assert_int_equal(kni_files_write((kni_file_text[]){{a, "first", 5}, {b, "other", 5}}, 2, NULL),
+                     KN_OK);
+    const char *const bad[] = {absent, below};
+    for (size_t i = 0; i < KN_LEN(bad); ++i) {
+        print_message("  %s\n", bad[i]);
+        assert_int_not_equal(
+            kni_files_write((kni_file_text[]){{a, "second", 6}, {bad[i], "x", 1}}, 2, &err), KN_OK);
+        assert_non_null(strstr(kn_error_text(&err), bad[i]));
+        kn_error_dispose(&err);
+        assert_int_equal(kni_file_read(&buf, a, NULL), KN_OK);
+        assert_string_equal(kni_buf_text(&buf), "first");
+        kni_buf_dispose(&buf);
+        assert_int_equal(count_names(dir), 3);
+    }
+    assert_int_equal(kni_file_read(&buf, b, NULL), KN_OK);
+    assert_string_equal(kni_buf_text(&buf), "other");
+    kni_buf_dispose(&buf);
+    kni_free(a);
+    kni_free(b);
+    kni_free(absent);
+    kni_free(below);
+}
+
 // A relative path with the longest name that a file may have.
 static void test_write_relative(void **state)
 {
@@ -459,6 +491,7 @@ int main(void)
         WITH_DIR(test_read),
         WITH_DIR(test_read_refused),
         WITH_DIR(test_write),
+        WITH_DIR(test_write_several),
         WITH_DIR(test_write_relative),
         cmocka_unit_test(test_write_nowhere),
         WITH_DIR(test_make),
