@@ -71,7 +71,7 @@ static bool read_parameter(const char **at, kni_span *name, kni_span *value)
     return name->size > 0 || **at == ';' || **at == ',' || !**at; // an empty parameter is none
 }
 
-// Reads an element at *at, which moves to its end. False: malformed. *url is empty when the element is not the next one.
+// Reads an element at *at, which moves to its end. False: malformed. *url is empty when it is not the next one.
 static bool read_element(const char **at, kni_span *url)
 {
     kni_span name, value;
@@ -81,7 +81,7 @@ static bool read_element(const char **at, kni_span *url)
         return false;
     *url = (kni_span){p + 1, strcspn(p + 1, ">")};
     p += 1 + url->size;
-    if (*p != '>' || url->size == 0)
+    if (*p != '>')
         return false;
     for (size_t i = 0; i < url->size; ++i) {
         const unsigned char c = (unsigned char)url->data[i];

@@ -57,7 +57,7 @@ static kn_status read_moved(const kni_toml *root, const char *name, kni_repo_typ
     }
     if (!revision)
         revision = "main";
-    if (!kni_is_commit(revision) && kni_ref_check(revision, "revision", &why) != KN_OK)
+    if (kni_ref_check(revision, "revision", &why) != KN_OK) // a commit passes too
         return refused(err, &why, name);
     out->revision = kni_strdup(revision);
     return out->revision ? KN_OK : kni_no_memory(err);

@@ -45,10 +45,14 @@ static const struct {
     {"a blank in the URL", "<https://h/a b>; rel=\"next\"", NULL},
     {"a control character in the URL", "<https://h/a\x01>; rel=\"next\"", NULL},
     {"bytes beyond ASCII in the URL", "<https://h/\xC3\xA4>; rel=\"next\"", NULL},
+    {"a quote in the URL", "<https://h/a\"b>; rel=\"next\"", NULL},
+    {"a < in the URL", "<https://h/<" N ">; rel=\"next\"", NULL},
     {"words behind the URL", "<" N "> rel=\"next\"", NULL},
     {"words behind the value", "<" N ">; rel=\"next\" x", NULL},
     {"malformed, then good", "<a b>; rel=\"next\", x, <, \"y\", <" N ">; rel=\"next\"", N},
     {"words, then good", "x; rel=next, \"a,b\", <" N ">; rel=\"next\"", N},
+    {"malformed, with a quoted element", "x \"a, <https://h/1>; rel=next, b\", <" N ">; rel=next",
+     N},
     {"an open quote hides what follows", "<https://h/1>; a=\"b, <" N ">; rel=\"next\"", NULL},
 };
 
