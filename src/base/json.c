@@ -6,16 +6,18 @@
 #include "base/error.h"
 #include "base/str.h"
 
-// What can be told without jansson: how deep the text nests, and how long its longest token can be.
+// What can be told without jansson: how deep the text nests, how many values it has, and how long its longest token can be.
 typedef struct scan {
     size_t depth;
     size_t line; // where the depth first went past the limit
     size_t longest;
+    size_t containers; // objects and arrays
+    size_t commas;
 } scan;
 
 static scan scan_text(const char *text, size_t size)
 {
-    scan found = {0, 0, 0};
+    scan found = {0};
     size_t depth = 0, line = 1, start = 0;
     bool in_string = false;
     for (size_t i = 0; i < size; ++i) {
@@ -32,12 +34,15 @@ static scan scan_text(const char *text, size_t size)
             in_string = true;
         } else if (c == '{' || c == '[') {
             ++depth;
+            ++found.containers;
             if (depth == KNI_JSON_DEPTH_MAX + 1 && !found.line)
                 found.line = line;
             if (depth > found.depth)
                 found.depth = depth;
         } else if ((c == '}' || c == ']') && depth > 0) {
             --depth;
+        } else if (c == ',') {
+            ++found.commas;
         }
         if (strchr(" \t\r\n,:[]{}", c)) {
             if (i - start > found.longest)
@@ -95,6 +100,12 @@ kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t
     if (found.depth > KNI_JSON_DEPTH_MAX)
         return kn_error_set(err, KN_ERR_FORMAT, "%s:%zu: nests deeper than %d levels", name,
                             found.line, KNI_JSON_DEPTH_MAX);
+    if (found.containers > KNI_JSON_CONTAINERS_MAX)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s: has %zu objects and arrays, at most %zu", name,
+                            found.containers, KNI_JSON_CONTAINERS_MAX);
+    if (found.containers + found.commas > KNI_JSON_VALUES_MAX)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s: has more than %zu values", name,
+                            KNI_JSON_VALUES_MAX);
 
     const size_t padding = padding_size(found.longest);
     kni_buf wrapped = KNI_BUF_ANY;

@@ -1,4 +1,4 @@
-// JSON by jansson, read as hostile bytes: size and depth have ceilings, duplicate keys are refused, numbers stay in range.
+// JSON by jansson, read as hostile bytes: depth and counts have ceilings, duplicate keys are refused, numbers stay in range.
 #ifndef KNI_BASE_JSON_H
 #define KNI_BASE_JSON_H
 
@@ -8,8 +8,12 @@
 #include "kernels/base.h"
 
 #define KNI_JSON_DEPTH_MAX 32
+#define KNI_JSON_VALUES_MAX ((size_t)1 << 20) // of all kinds
+#define KNI_JSON_CONTAINERS_MAX                                                                    \
+    ((size_t)1 << 18) // objects and arrays: one of two bytes becomes two hundred
 
-// Parses text; `name` (a path) begins every error. Depth is checked before jansson sees a byte. A NUL inside a string is refused.
+// Parses text; `name` (a path) begins every error. Depth and counts are checked before jansson sees a byte. A NUL inside a string is
+// refused.
 kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t **out,
                          kn_error *err);
 

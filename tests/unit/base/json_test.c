@@ -55,6 +55,41 @@ static void test_refused(void **state)
     kn_error_dispose(&err);
 }
 
+// `[first, rest, rest, …]` with so many values inside.
+static kn_status parse_many(const char *first, const char *rest, size_t count, kn_error *err)
+{
+    kni_buf text = KNI_BUF_ANY;
+    json_t *value = NULL;
+    kni_buf_puts(&text, first);
+    for (size_t i = 1; i < count; ++i)
+        kni_buf_puts(&text, rest);
+    kni_buf_puts(&text, "]");
+    const kn_status st = kni_json_parse(text.data, text.size, "m.json", &value, err);
+    json_decref(value);
+    kni_buf_dispose(&text);
+    return st;
+}
+
+// A value of two bytes takes two hundred as an object.
+static void test_counts(void **state)
+{
+    (void)state;
+    kn_error err = KN_ERROR_INIT;
+    assert_int_equal(parse_many("[{}", ",{}", KNI_JSON_CONTAINERS_MAX - 1, &err), KN_OK);
+    assert_int_equal(parse_many("[{}", ",[]", KNI_JSON_CONTAINERS_MAX, &err), KN_ERR_FORMAT);
+    assert_string_equal(kn_error_text(&err),
+                        "m.json: has 262145 objects and arrays, at most 262144");
+    kn_error_dispose(&err);
+    assert_int_equal(parse_many("[0", ",0", KNI_JSON_VALUES_MAX, &err), KN_OK);
+    assert_int_equal(parse_many("[0", ",0", KNI_JSON_VALUES_MAX + 1, &err), KN_ERR_FORMAT);
+    assert_string_equal(kn_error_text(&err), "m.json: has more than 1048576 values");
+    kn_error_dispose(&err);
+    // What stands in strings does not count.
+    assert_int_equal(parse_many("[\"", "{[,", KNI_JSON_VALUES_MAX + 1, &err), KN_ERR_FORMAT);
+    assert_non_null(strstr(kn_error_text(&err), "ends too early"));
+    kn_error_dispose(&err);
+}
+
 static void test_depth(void **state)
 {
     (void)state;
@@ -259,9 +294,13 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_members), cmocka_unit_test(test_root_is_no_object),
-        cmocka_unit_test(test_only),    cmocka_unit_test(test_text),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_members),
+        cmocka_unit_test(test_root_is_no_object),
+        cmocka_unit_test(test_only),
+        cmocka_unit_test(test_text),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
