@@ -25,7 +25,8 @@ kn_status kni_cache_read_ref(const kni_cache *cache, const kni_repo *repo, const
 // All refs whose snapshot is there, sorted. Names below refs/refs/ are given as "refs/…". An absent repository has none.
 kn_status kni_cache_list_refs(const kni_cache *cache, const kni_repo *repo, kni_ref_list *out,
                               kn_error *err);
-// Writes refs/<ref>: the commit, no newline, by rename, only when it changes. Written last, after the snapshot.
+// Writes refs/<ref>: the commit, no newline, by rename, only when it changes. Written last, after the snapshot: KN_ERR_NOT_FOUND when
+// there is none, since huggingface_hub calls a repository corrupt whose ref has no snapshot. Error: also as kni_cache_writer_open.
 kn_status kni_cache_write_ref(kni_cache *cache, const kni_repo *repo, const char *ref,
                               const char *commit, kn_error *err);
 

@@ -19,7 +19,7 @@ kn_status kni_snapshot_open(const kni_cache *cache, const kni_repo *repo, const 
 {
     char folder[KNI_REPO_ID_MAX + 16];
     char path[sizeof("snapshots/") + KNI_COMMIT_SIZE] = "snapshots/";
-    *out = (kni_snapshot){KNI_AT_NONE, KNI_AT_NONE, KNI_AT_NONE, KNI_AT_NONE};
+    *out = KNI_SNAPSHOT_NONE;
     if (!kni_is_commit(commit))
         return kn_error_set(err, KN_ERR_INVALID,
                             "the commit '%.80s': expected 40 hexadecimal digits", commit);

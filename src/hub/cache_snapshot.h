@@ -11,6 +11,8 @@ typedef struct kni_snapshot {
     kni_at blobs;  // fd -1: there is none (no symlinks)
 } kni_snapshot;
 
+#define KNI_SNAPSHOT_NONE ((kni_snapshot){KNI_AT_NONE, KNI_AT_NONE, KNI_AT_NONE, KNI_AT_NONE})
+
 kn_status kni_snapshot_open(const kni_cache *cache, const kni_repo *repo, const char *commit,
                             kni_snapshot *out, kn_error *err);
 void kni_snapshot_close(kni_snapshot *snapshot);

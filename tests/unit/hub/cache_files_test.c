@@ -532,7 +532,7 @@ static void test_other_user(void **state)
     make_plain(dir);
     assert_int_equal(chmod(dir, 0755), 0);
     assert_int_equal(chmod(temp_dir_path(dir, blob(CACHE_REPO "/blobs/")), 0600), 0);
-    cache_as_other_user(other_user, dir);
+    cache_in_child(cache_other_user, other_user, dir);
     temp_dir_remove(dir);
 }
 
