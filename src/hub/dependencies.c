@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/toml.h"
 #include "hub/lock.h"
+#include "hub/version.h"
 
 #define FILE_SIZE_MAX ((size_t)4 << 20)
 
@@ -39,6 +40,12 @@ static kn_status read_specifier(const reader *r, const kni_toml *value, kni_depe
                     "\"%.200s\": found the string \"%.64s\": expected a version specifier "
                     "(\">=1.0\"), or an integer without quotes for a version branch",
                     value->key, text);
+    kni_specifier *specifier = NULL;
+    kn_error problem = KN_ERROR_INIT;
+    const kn_status st = kni_specifier_parse(text, &specifier, &problem);
+    kni_specifier_free(specifier);
+    if (st != KN_OK)
+        return at_line(r, value, st, &problem);
     out->specifier = kni_strdup(text);
     return out->specifier ? KN_OK : kni_no_memory(r->err);
 }
