@@ -30,10 +30,53 @@ struct serve_server {
     size_t n_running;
 };
 
+static void end(serve_server *server, serve_request *request)
+{
+    if (request->is_running) {
+        pthread_mutex_lock(&server->lock);
+        if (--server->n_running == 0)
+            pthread_cond_broadcast(&server->idle);
+        pthread_mutex_unlock(&server->lock);
+    }
+    serve_target_dispose(&request->target);
+    free(request->text);
+    free(request->body);
+    free(request);
+}
+
+// Where a connection keeps its request. The library does not tell of the end of every request that it tells the beginning of:
+// not of one whose query has more parts than it can take. Those end with the connection.
+static serve_request **place_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info->socket_context;
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **place,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    serve_request **request;
+    (void)connection;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *place = cli_alloc(sizeof(*request));
+        return;
+    }
+    request = *place;
+    if (*request)
+        end(user, *request);
+    free(request);
+    *place = NULL;
+}
+
 static void *begin_request(void *user, const char *text, struct MHD_Connection *connection)
 {
     serve_server *server = user;
+    serve_request **place = place_of(connection);
+    if (*place)
+        end(server, *place);
     serve_request *request = cli_alloc(sizeof(*request));
+    *place = request;
     request->config = server->config;
     request->connection = connection;
     request->text = cli_format("%s", text);
@@ -46,21 +89,12 @@ static void end_request(void *user, struct MHD_Connection *connection, void **pl
 {
     serve_server *server = user;
     serve_request *request = *place;
-    (void)connection;
     if (!request)
         return;
     if (server->config->log && request->status)
         serve_log_request(server->config->log, request, how != MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    if (request->is_running) {
-        pthread_mutex_lock(&server->lock);
-        if (--server->n_running == 0)
-            pthread_cond_broadcast(&server->idle);
-        pthread_mutex_unlock(&server->lock);
-    }
-    serve_target_dispose(&request->target);
-    free(request->text);
-    free(request->body);
-    free(request);
+    end(server, request);
+    *place_of(connection) = NULL;
     *place = NULL;
 }
 
@@ -173,8 +207,9 @@ kn_status serve_start(serve_config *config, int socket, serve_server **out, kn_e
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL,
         handle, server, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_URI_LOG_CALLBACK,
         begin_request, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned int)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK,
+        leave_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
         (size_t)THREAD_STACK, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (server->daemon) {
