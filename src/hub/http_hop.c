@@ -142,16 +142,22 @@ static const char *advice(CURLcode code)
 static void fail_code(kni_job *job, CURLcode code)
 {
     kn_error *err = &job->request->error;
-    char stall[80];
+    char detail[160];
+
     if (code == CURLE_OUT_OF_MEMORY) {
         kni_job_end(job, kni_no_memory(err), NULL);
         return;
     }
     const char *what = job->curl_text[0] ? job->curl_text : job->curl->easy_strerror(code);
     if (job->is_stalled) {
-        snprintf(stall, sizeof(stall), "nothing was received for %.1f s",
+        snprintf(detail, sizeof(detail), "nothing was received for %.1f s",
                  kni_job_timeout_ms(job) / 1000.0);
-        what = stall;
+        what = detail;
+    } else if (code == CURLE_COULDNT_CONNECT && job->os_error > 0 &&
+               strerrordesc_np((int)job->os_error)) {
+        snprintf(detail, sizeof(detail), "cannot connect to port %d of %s: %s", job->url.port,
+                 job->url.host, strerrordesc_np((int)job->os_error));
+        what = detail;
     }
     char times[32] = "";
     if (job->n_tries > 1)
@@ -311,6 +317,7 @@ void kni_job_hop_over(kni_job *job, CURLcode code)
 
     log_answer(job, code);
     job->curl->easy_getinfo(job->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    job->curl->easy_getinfo(job->easy, CURLINFO_OS_ERRNO, &job->os_error);
     if (job->restart) {
         restart(job);
         return;

@@ -71,6 +71,7 @@ typedef struct kni_job {
     bool is_enough;       // the rest of a body is of no interest
     bool restart;         // the answer's range is wrong
     bool is_stalled;      // nothing was heard for too long
+    long os_error;        // of a connection that was not made
     int64_t sent_ms;      //
     int64_t heard_ms;     // last sign of life
     kn_status failure;    // of a callback; what it says is in request->error
