@@ -21,6 +21,8 @@ typedef struct kni_transfer {
         links; // put them into the snapshot when all are there, metadata.json files last; else blobs alone
     kn_progress_fn progress; // NULL: nobody is told
     void *progress_user;
+    uint32_t
+        stall_ms; // how long another process may write nothing; 0: 30 000, and up to half of it more
 } kni_transfer;
 
 // Each file that has no blob is downloaded into blobs/{blob}.kn-{8 hex}.incomplete, hashed as it comes, fdatasync'ed, renamed; the first
