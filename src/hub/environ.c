@@ -94,17 +94,17 @@ static kn_status expand_home(const char *name, const char *value, kni_buf *out, 
         user = kni_strndup(value + 1, size - 1);
         st = user ? home_of(user, &home, err) : kni_no_memory(err);
     }
-    if (st == KN_OK && !home)
-        st = kn_error_set(err, KN_ERR_INVALID,
-                          "%s is \"%.300s\": there is no such home directory; give an absolute "
-                          "path, or set HOME",
-                          name, value);
-    if (st == KN_OK) {
+    if (st == KN_OK && home) {
         size_t n = strlen(home);
         while (n > 0 && home[n - 1] == '/' && value[size])
             --n; // "/" and "/x" are "/x"
         kni_buf_append(out, home, n);
         kni_buf_puts(out, value + size);
+    } else if (st == KN_OK) {
+        st = kn_error_set(err, KN_ERR_INVALID,
+                          "%s is \"%.300s\": there is no such home directory; give an absolute "
+                          "path, or set HOME",
+                          name, value);
     }
     kni_free(user);
     kni_free(home);

@@ -21,8 +21,9 @@ static kn_status read_endpoint(const char *text, const char *what, char **out, b
         return st;
     *is_safe = strcmp(url.scheme, "https") == 0 || kni_url_is_loopback(&url);
     if (text[strcspn(text, "?#")]) {
-        st = kn_error_set(err, KN_ERR_INVALID,
-                          "%s: \"%.300s\": an endpoint has no query and no fragment", what, text);
+        st = KN_ERR_INVALID;
+        kn_error_set(err, st, "%s: \"%.300s\": an endpoint has no query and no fragment", what,
+                     text);
         goto done;
     }
     size_t size = strlen(url.text);

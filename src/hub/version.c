@@ -199,9 +199,9 @@ static bool find(kni_span text, places *out)
 
 static char *put(char *to, const char *text)
 {
-    const size_t size = strlen(text);
-    memcpy(to, text, size);
-    return to + size;
+    while (*text)
+        *to++ = *text++;
+    return to;
 }
 
 // Writes a number without its leading zeros, "" as "0".
