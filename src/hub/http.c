@@ -213,7 +213,11 @@ static void collect(run *r)
 static int sweep(run *r)
 {
     const int64_t now = kni_now_ms();
-    int64_t wait = r->watch && r->watch->is_cancelled ? ROUND_MS : GAP_MS / 2;
+    int64_t wait = GAP_MS / 2;
+    if (r->watch && r->watch->is_cancelled) {
+        const int64_t due = r->asked_ms + ROUND_MS - now;
+        wait = due > 0 ? due : 0;
+    }
     for (size_t i = 0; i < r->n_jobs; ++i) {
         kni_job *job = &r->jobs[i];
         if (job->state == KNI_JOB_RUNNING && kni_job_is_stalled(job, now))
