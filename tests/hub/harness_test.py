@@ -85,10 +85,9 @@ class Harness(hub.Case):
                              (faults.Status(429, retry_after="1"), {"first": 1}),
                              (faults.Redirect("relative"), {}), (faults.Redirect("cross"), {}), (faults.Slow(1 << 18, 0.05), {}),
                              (faults.Etag(), {}), (faults.IgnoreRange(), {})):
-            with self.subTest(fault):
-                self.setUp()
-                rule = self.proxy.add(fault, path="/resolve/.*000.bin", **({} if isinstance(fault, faults.Redirect)
-                                                                          else {"method": "GET"}), **where)
+            if not isinstance(fault, faults.Redirect):
+                where["method"] = "GET"
+            with self.fault(fault, path="/resolve/.*000.bin", **where) as rule:
                 snapshot = self.fetched()
                 self.assertGreaterEqual(rule.hits, 1)
                 self.same(snapshot / "build" / VARIANT, self.repo.branch("main"))
@@ -101,9 +100,7 @@ class Harness(hub.Case):
                                    (faults.Status(503), resolve, "503"),
                                    (faults.Status(500), {"path": "/api/"}, "500"), (evil, {"path": "/tree/"}, "evil"),
                                    (faults.Status(404, error_code="RepoNotFound"), {"path": "/api/"}, "RepositoryNotFound")):
-            with self.subTest(fault):
-                self.setUp()
-                rule = self.proxy.add(fault, **where)
+            with self.fault(fault, **where) as rule:
                 done = self.snapshot_download()
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(says, done.stderr)
