@@ -124,7 +124,7 @@ class Case(unittest.TestCase):
     def make_tree(cls, root):
         cls.repo = hub_tree.standard(root, BUILD)
 
-    serve_options = ()
+    serve_options = ("--large", "10000")  # so that objects have SHA-256 hashes
 
     @classmethod
     def setUpClass(cls):

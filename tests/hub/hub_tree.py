@@ -34,7 +34,7 @@ class Ref:
             metadata.write_text(json.dumps(json.loads(metadata.read_text()) | changes))
         return self
 
-    def variant(self, name, files, **metadata):
+    def variant(self, name, files, /, **metadata):
         """A variant of which only the metadata makes sense: right digests, no code."""
         root = f"build/{name}"
         for path, content in files.items():
