@@ -129,25 +129,23 @@ static kn_status walk_ref(ref_walk *walk, const kni_at *dir, const char *name, c
 {
     struct stat info;
     char commit[KNI_COMMIT_SIZE];
-    kn_error why = KN_ERROR_INIT;
     kn_status st = KN_OK;
     if (!kni_at_stat(dir, name, &info))
         return KN_OK;
     if (S_ISDIR(info.st_mode)) {
         kni_at child = KNI_AT_NONE;
-        st = depth < REF_DEPTH_MAX ? kni_at_open(dir, name, false, &child, &why) : KN_ERR_FORMAT;
+        st = depth < REF_DEPTH_MAX ? kni_at_open(dir, name, false, &child, NULL) : KN_ERR_FORMAT;
         if (st == KN_OK)
-            st = walk_refs(walk, &child, ref, depth + 1, &why);
+            st = walk_refs(walk, &child, ref, depth + 1, NULL);
         kni_at_close(&child);
     } else {
-        st = kni_ref_check(ref, "a ref", &why);
+        st = kni_ref_check(ref, "a ref", NULL);
         if (st == KN_OK)
-            st = read_commit(dir, name, commit, &why);
+            st = read_commit(dir, name, commit, NULL);
         if (st == KN_OK && kni_at_stat(&walk->snapshots, commit, &info) && S_ISDIR(info.st_mode) &&
             walk->out->count < REF_COUNT_MAX)
-            st = kni_ref_list_add(walk->out, ref, commit, &why);
+            st = kni_ref_list_add(walk->out, ref, commit, NULL);
     }
-    kn_error_dispose(&why);
     return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
 
@@ -170,25 +168,19 @@ kn_status kni_cache_list_refs(const kni_cache *cache, const kni_repo *repo, kni_
 {
     ref_walk walk = {KNI_AT_NONE, out};
     kni_at folder = KNI_AT_NONE, refs = KNI_AT_NONE;
-    kn_error why = KN_ERROR_INIT;
     *out = (kni_ref_list){NULL, 0, 0};
-    kn_status st = kni_at_folder(cache, repo, &folder, &why);
-    if (st == KN_OK)
-        st = kni_at_open(&folder, "snapshots", false, &walk.snapshots, &why);
-    if (st == KN_OK)
-        st = kni_at_open(&folder, "refs", false, &refs, &why);
-    if (st == KN_OK)
-        st = walk_refs(&walk, &refs, "", 0, &why);
-    if (st == KN_OK)
+    kn_status st = kni_at_folder_if(cache, repo, &folder, err);
+    if (st == KN_OK && folder.fd >= 0)
+        st = kni_at_open_if(&folder, "snapshots", &walk.snapshots, err);
+    if (st == KN_OK && walk.snapshots.fd >= 0)
+        st = kni_at_open_if(&folder, "refs", &refs, err);
+    if (st == KN_OK && refs.fd >= 0)
+        st = walk_refs(&walk, &refs, "", 0, err);
+    if (st == KN_OK) {
         kni_ref_list_sort(out);
-    if (st == KN_ERR_NOT_FOUND) { // nothing there is no failure
-        kn_error_dispose(&why);
-        st = KN_OK;
-    }
-    if (st != KN_OK) {
-        kni_error_move(err, &why);
-        kni_refs nothing = {.branches = *out};
-        kni_refs_dispose(&nothing);
+    } else {
+        kni_refs some = {.branches = *out};
+        kni_refs_dispose(&some);
         *out = (kni_ref_list){NULL, 0, 0};
     }
     kni_at_close(&refs);
@@ -202,13 +194,12 @@ kn_status kni_cache_list_commits(const kni_cache *cache, const kni_repo *repo, c
 {
     kni_at folder = KNI_AT_NONE, snapshots = KNI_AT_NONE;
     kni_names names = {NULL, 0, 0};
-    kn_error why = KN_ERROR_INIT;
     *out = (kni_names){NULL, 0, 0};
-    kn_status st = kni_at_folder(cache, repo, &folder, &why);
-    if (st == KN_OK)
-        st = kni_at_open(&folder, "snapshots", false, &snapshots, &why);
-    if (st == KN_OK)
-        st = kni_at_list(&snapshots, &names, &why);
+    kn_status st = kni_at_folder_if(cache, repo, &folder, err);
+    if (st == KN_OK && folder.fd >= 0)
+        st = kni_at_open_if(&folder, "snapshots", &snapshots, err);
+    if (st == KN_OK && snapshots.fd >= 0)
+        st = kni_at_list(&snapshots, &names, err);
     for (size_t i = 0; st == KN_OK && i < names.count; ++i) {
         struct stat info;
         const char *name = names.names[i];
@@ -216,16 +207,10 @@ kn_status kni_cache_list_commits(const kni_cache *cache, const kni_repo *repo, c
             !kni_at_stat(&snapshots, name, &info) || !S_ISDIR(info.st_mode))
             continue;
         if (!kni_names_push(out, kni_strdup(name)))
-            st = kni_no_memory(&why);
+            st = kni_no_memory(err);
     }
-    if (st == KN_ERR_NOT_FOUND) {
-        kn_error_dispose(&why);
-        st = KN_OK;
-    }
-    if (st != KN_OK) {
-        kni_error_move(err, &why);
+    if (st != KN_OK)
         kni_names_free(out);
-    }
     kni_names_free(&names);
     kni_at_close(&snapshots);
     kni_at_close(&folder);

@@ -177,6 +177,23 @@ kn_status kni_at_folder(const kni_cache *cache, const kni_repo *repo, kni_at *ou
     return st;
 }
 
+// Asked without an error first: what is missing costs no text.
+kn_status kni_at_open_if(const kni_at *base, const char *path, kni_at *out, kn_error *err)
+{
+    const kn_status st = kni_at_open(base, path, false, out, NULL);
+    if (st == KN_OK || st == KN_ERR_NOT_FOUND)
+        return KN_OK;
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : kni_at_open(base, path, false, out, err);
+}
+
+kn_status kni_at_folder_if(const kni_cache *cache, const kni_repo *repo, kni_at *out, kn_error *err)
+{
+    const kn_status st = kni_at_folder(cache, repo, out, NULL);
+    if (st == KN_OK || st == KN_ERR_NOT_FOUND)
+        return KN_OK;
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : kni_at_folder(cache, repo, out, err);
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -31,6 +31,10 @@ kn_status kni_at_root(const char *dir, bool make, kni_at *out, kn_error *err);
 kn_status kni_at_open(const kni_at *base, const char *path, bool make, kni_at *out, kn_error *err);
 // The folder of a repository.
 kn_status kni_at_folder(const kni_cache *cache, const kni_repo *repo, kni_at *out, kn_error *err);
+// The same for directories that may be missing: KN_OK and no directory then.
+kn_status kni_at_open_if(const kni_at *base, const char *path, kni_at *out, kn_error *err);
+kn_status kni_at_folder_if(const kni_cache *cache, const kni_repo *repo, kni_at *out,
+                           kn_error *err);
 
 // "<at>/<name>: <what>: <the text of errno>", and what to do about it. KN_ERR_NOT_FOUND, KN_ERR_UNTRUSTED (links), else KN_ERR_IO.
 kn_status kni_at_fail(const kni_at *at, const char *name, int number, const char *what,

@@ -30,19 +30,21 @@ kn_status kni_snapshot_open(const kni_cache *cache, const kni_repo *repo, const 
         st = kni_at_open(&out->root, folder, false, &out->folder, err);
     if (st == KN_OK)
         st = kni_at_open(&out->folder, path, false, &out->dir, err);
-    if (st == KN_OK) {
-        kn_error why = KN_ERROR_INIT;
-        st = kni_at_open(&out->folder, "blobs", false, &out->blobs, &why);
-        if (st == KN_ERR_NOT_FOUND) {
-            kn_error_dispose(&why);
-            st = KN_OK;
-        } else if (st != KN_OK) {
-            kni_error_move(err, &why);
-        }
-    }
+    if (st == KN_OK)
+        st = kni_at_open_if(&out->folder, "blobs", &out->blobs, err);
     if (st != KN_OK)
         kni_snapshot_close(out);
     return st;
+}
+
+kn_status kni_snapshot_open_if(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                               kni_snapshot *out, kn_error *err)
+{
+    const kn_status st = kni_snapshot_open(cache, repo, commit, out, NULL);
+    if (st == KN_OK || st == KN_ERR_NOT_FOUND)
+        return KN_OK;
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err)
+                                  : kni_snapshot_open(cache, repo, commit, out, err);
 }
 
 size_t kni_path_levels(const char *path)

@@ -76,6 +76,38 @@ void kni_cache_unlock_blob(kni_blob_lock *lock)
     *lock = KNI_BLOB_LOCK_INIT;
 }
 
+// .locks/ without allocating: what follows has no way to fail.
+static int open_locks(const kni_cache_writer *writer)
+{
+    return openat(writer->root.fd, ".locks", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+void kni_lock_remove(const kni_cache_writer *writer, const char *blob, kni_blob_lock *lock)
+{
+    char name[KNI_SHA256_SIZE + 8];
+    const int locks = lock->fd >= 0 ? open_locks(writer) : -1;
+    const int dir = locks >= 0 ? openat(locks, writer->folder_name,
+                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                               : -1;
+    snprintf(name, sizeof(name), "%.64s.lock", blob);
+    if (dir >= 0) {
+        (void)unlinkat(dir, name, 0);
+        close(dir);
+    }
+    if (locks >= 0)
+        close(locks);
+    kni_cache_unlock_blob(lock);
+}
+
+void kni_locks_remove(const kni_cache_writer *writer)
+{
+    const int locks = open_locks(writer);
+    if (locks < 0)
+        return;
+    (void)unlinkat(locks, writer->folder_name, AT_REMOVEDIR);
+    close(locks);
+}
+
 // Walks blobs/ without keeping its names: there may be many.
 static DIR *open_blobs(const kni_cache_writer *writer)
 {

@@ -15,6 +15,9 @@ typedef struct kni_snapshot {
 
 kn_status kni_snapshot_open(const kni_cache *cache, const kni_repo *repo, const char *commit,
                             kni_snapshot *out, kn_error *err);
+// One that may be missing: KN_OK and dir.fd -1 then.
+kn_status kni_snapshot_open_if(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                               kni_snapshot *out, kn_error *err);
 void kni_snapshot_close(kni_snapshot *snapshot);
 
 // "../" × (levels + 2), then "blobs/<blob>": the text of a link to a blob from `levels` directories below snapshots/<commit>.
@@ -47,5 +50,19 @@ kn_status kni_snapshot_has(const kni_snapshot *snapshot, const char *path, bool 
 // Reads a small file, checked against its blob's name. Also kni_cache_read_file.
 kn_status kni_snapshot_read(const kni_snapshot *snapshot, const char *path, kni_buf *out,
                             kn_error *err);
+
+// A file that a walk through a snapshot meets.
+typedef struct kni_walk_file {
+    char blob[KNI_SHA256_SIZE]; // "" for a regular file
+    uint64_t size;              // of the content; 0 when it is gone
+    bool is_shared;             // the content lies in the shared store
+    int64_t modified;           // when it was put there, seconds since the epoch
+} kni_walk_file;
+typedef kn_status (*kni_walk_fn)(void *user, const kni_walk_file *file, kn_error *err);
+
+// Calls for each file below a snapshot's directory; what the layout does not have is passed over. At most 100 000, 32 deep.
+// Error: of the callback; KN_ERR_IO (what cannot be read), KN_ERR_UNSUPPORTED (beyond the limits), KN_ERR_NO_MEMORY.
+kn_status kni_snapshot_walk(const kni_at *root, const kni_at *blobs, const kni_at *dir,
+                            kni_walk_fn fn, void *user, kn_error *err);
 
 #endif

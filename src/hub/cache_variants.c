@@ -25,15 +25,13 @@ static kn_status read_tree(const kni_snapshot *snapshot, const char *commit, kni
     char name[KNI_COMMIT_SIZE + sizeof(".json")] = "";
     kni_buf text = KNI_BUF(TREE_MAX);
     kni_at trees = KNI_AT_NONE;
-    kn_error why = KN_ERROR_INIT;
     *out = (kni_tree){NULL, 0, 0};
     strcat(strcat(name, commit), ".json");
-    kn_status st = kni_at_open(&snapshot->folder, "trees", false, &trees, &why);
+    kn_status st = kni_at_open(&snapshot->folder, "trees", false, &trees, NULL);
     if (st == KN_OK)
-        st = kni_at_read(&trees, name, &text, &why);
+        st = kni_at_read(&trees, name, &text, NULL);
     if (st == KN_OK)
-        st = kni_tree_parse_cached(kni_buf_text(&text), text.size, name, out, &why);
-    kn_error_dispose(&why);
+        st = kni_tree_parse_cached(kni_buf_text(&text), text.size, name, out, NULL);
     kni_at_close(&trees);
     kni_buf_dispose(&text);
     if (st != KN_OK)
@@ -98,19 +96,17 @@ static kn_status is_whole(const kni_snapshot *snapshot, const char *commit, cons
                           lazy_tree *lazy, bool *yes, kn_error *err)
 {
     bool has_block = false;
-    kn_error why = KN_ERROR_INIT;
     *yes = false;
     char *dir = kni_path_join("build", variant);
-    kn_status st = dir ? has_digested(snapshot, dir, &has_block, yes, &why) : kni_no_memory(&why);
+    kn_status st = dir ? has_digested(snapshot, dir, &has_block, yes, NULL) : KN_ERR_NO_MEMORY;
     if (st == KN_OK && *yes && !has_block) {
         if (!lazy->is_read)
-            st = read_tree(snapshot, commit, &lazy->tree, &why);
+            st = read_tree(snapshot, commit, &lazy->tree, NULL);
         lazy->is_read = st == KN_OK;
         if (st == KN_OK)
-            st = has_listed(snapshot, &lazy->tree, dir, yes, &why);
+            st = has_listed(snapshot, &lazy->tree, dir, yes, NULL);
     }
     *yes = *yes && st == KN_OK;
-    kn_error_dispose(&why);
     kni_free(dir);
     return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
@@ -128,28 +124,21 @@ kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, 
     kni_at build = KNI_AT_NONE;
     kni_names names = {NULL, 0, 0};
     lazy_tree lazy = {.is_read = false};
-    kn_error why = KN_ERROR_INIT;
     *out = (kni_names){NULL, 0, 0};
-    kn_status st = kni_snapshot_open(cache, repo, commit, &snapshot, &why);
-    if (st == KN_OK)
-        st = kni_at_open(&snapshot.dir, "build", false, &build, &why);
-    if (st == KN_OK)
-        st = kni_at_list(&build, &names, &why);
+    kn_status st = kni_snapshot_open_if(cache, repo, commit, &snapshot, err);
+    if (st == KN_OK && snapshot.dir.fd >= 0)
+        st = kni_at_open_if(&snapshot.dir, "build", &build, err);
+    if (st == KN_OK && build.fd >= 0)
+        st = kni_at_list(&build, &names, err);
     for (size_t i = 0; st == KN_OK && i < names.count; ++i) {
         bool yes = false;
         if (is_name(names.names[i]))
-            st = is_whole(&snapshot, commit, names.names[i], &lazy, &yes, &why);
+            st = is_whole(&snapshot, commit, names.names[i], &lazy, &yes, err);
         if (st == KN_OK && yes && !kni_names_push(out, kni_strdup(names.names[i])))
-            st = kni_no_memory(&why);
+            st = kni_no_memory(err);
     }
-    if (st == KN_ERR_NOT_FOUND) {
-        kn_error_dispose(&why);
-        st = KN_OK;
-    }
-    if (st != KN_OK) {
-        kni_error_move(err, &why);
+    if (st != KN_OK)
         kni_names_free(out);
-    }
     kni_tree_dispose(&lazy.tree);
     kni_names_free(&names);
     kni_at_close(&build);

@@ -29,6 +29,10 @@ kn_status kni_temp_append(const kni_cache_writer *writer, int fd, const char *na
 kn_status kni_temp_place(const kni_cache_writer *writer, int fd, const char *temp, const kni_at *at,
                          const char *name, kn_error *err);
 
+// Removes the file of a lock that is held (fd -1: there is none) and unlocks. Who waits for it looks whether the file is still there.
+void kni_lock_remove(const kni_cache_writer *writer, const char *blob, kni_blob_lock *lock);
+void kni_locks_remove(const kni_cache_writer *writer); // the directory, when it is empty
+
 // Are the names of the blobs on the disk? Before something names them.
 kn_status kni_writer_sync(kni_cache_writer *writer, kn_error *err);
 
