@@ -173,13 +173,13 @@ static enum MHD_Result answer_repo(serve_request *request)
     const serve_target *target = &request->target;
     char *const *s = target->segments;
     const size_t n = target->count;
-    const char *verb = n > 4 ? s[4] : NULL;
+    const char *verb = n > 4 ? s[4] : "";
     serve_repo *repo = serve_repos_find(&request->config->repos, s[1], s[2], s[3]);
     if (!repo)
         return serve_fail(request, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL,
                           "there is no repository '%.100s/%.100s' of type %s here", s[2], s[3],
                           s[1][0] == 'k' ? "kernel" : "model");
-    if (verb && strcmp(verb, "paths-info") == 0 && n == 6)
+    if (strcmp(verb, "paths-info") == 0 && n == 6)
         return serve_answer_paths_info(request, repo);
     if (!serve_is_get(request))
         return serve_fail_method(request, "GET, HEAD");

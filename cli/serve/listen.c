@@ -24,6 +24,7 @@ static bool describe(serve_socket *out)
         struct sockaddr_in6 v6;
     } address;
     socklen_t size = sizeof(address);
+    memset(&address, 0, sizeof(address));
     char text[INET6_ADDRSTRLEN];
     if (getsockname(out->fd, &address.any, &size) != 0)
         return false;

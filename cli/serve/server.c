@@ -17,7 +17,7 @@ enum {
     CONNECTIONS_MAX = 2048,
     IDLE_SECONDS = 120,
     CONNECTION_MEMORY = 32 * 1024, // bounds the line and the headers of a request
-    THREAD_STACK = 512 * 1024,
+    THREAD_STACK = 1024 * 1024,
     BODY_SIZE_MAX = 1 << 20,
 };
 

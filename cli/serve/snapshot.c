@@ -64,7 +64,7 @@ static bool is_large(const serve_entry *entry, uint64_t large_bytes)
 static kn_status hash_file(const serve_place *place, serve_hash_cache *cache, uint64_t large_bytes,
                            serve_entry *entry, bool *is_settled, kn_error *err)
 {
-    serve_hashes hashes;
+    serve_hashes hashes = {.is_settled = false};
     char *title = cli_format("%s: '%s'", place->title, entry->path);
     const int fd = serve_snapshot_open(place, entry);
     kn_status st;

@@ -9,6 +9,7 @@
 enum {
     EXPANDED_PAGE_SIZE_MAX = 50,
     PATHS_MAX = 10000,
+    JSON_DEPTH_MAX = 8,
 };
 
 static json_t *entry_json(const serve_entry *entry, const serve_snapshot *snapshot, bool expand)
@@ -134,13 +135,31 @@ static bool is_true(const json_t *value)
     return json_is_true(value) || (json_is_string(value) && json_string_value(value)[0] == 't');
 }
 
+// Does the text nest no deeper than what is expected of it? The JSON parser descends by recursion.
+static bool is_shallow(const char *text, size_t size)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size && depth <= JSON_DEPTH_MAX; ++i) {
+        if (text[i] == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += text[i] == '\\';
+        else
+            depth += (text[i] == '[' || text[i] == '{') - (text[i] == ']' || text[i] == '}');
+    }
+    return depth <= JSON_DEPTH_MAX;
+}
+
 // {"paths": [...], "expand": …}, or a form with the same fields. False: neither.
 static bool read_paths(const serve_request *request, const serve_snapshot *snapshot, json_t *list)
 {
     const char *type = serve_request_header(request, "Content-Type");
-    if (type && strncmp(type, "application/json", 16) == 0) {
-        json_t *body = json_loadb(request->body ? request->body : "", request->body_size,
-                                  JSON_REJECT_DUPLICATES, NULL);
+    if (request->body && type && strncmp(type, "application/json", 16) == 0) {
+        json_t *body =
+            is_shallow(request->body, request->body_size)
+                ? json_loadb(request->body, request->body_size, JSON_REJECT_DUPLICATES, NULL)
+                : NULL;
         const json_t *paths = json_object_get(body, "paths");
         const bool expand = is_true(json_object_get(body, "expand"));
         const bool is_good = json_is_array(paths);

@@ -211,6 +211,7 @@ class Listings(Case):
         form = "application/x-www-form-urlencoded"
         for body, kind in (("paths=README.md&paths=build%2Fv1&paths=nope&expand=False", form), ("paths=README.md&paths=build/v1", None),
                            ('{"paths": ["README.md", "build/v1", "nope", 3]}', "application/json"),
+                           ('{"paths": ["[[[[[[[[[[\\"[", "README.md", "build/v1"]}', "application/json"),
                            ('{"paths": ["README.md", "build/v1"], "expand": false}', "application/json; charset=utf-8")):
             answer = paths(body, kind) if kind else self.ask("/api/kernels/acme/relu/paths-info/main", "POST", body)
             self.assertEqual(answer.status, 200, body)
@@ -219,7 +220,7 @@ class Listings(Case):
         self.assertIn("lastCommit", paths("expand=True&paths=empty", form).json[0])
         for body, kind in (("", form), ("nothing=here", form), ("%zz=1", form), ("{", "application/json"), ("[]", "application/json"),
                            ('{"paths": 3}', "application/json"), ('{"paths": [], "paths": []}', "application/json"),
-                           ("[" * 100000, "application/json"), ("paths=empty&" * 20000, form)):
+                           ("[" * 100000, "application/json"), ('{"paths": ["\\"", ' + "[" * 9 + "]" * 9 + "]}", "application/json"), ("paths=empty&" * 20000, form)):
             self.assertEqual(paths(body, kind).status, 400, body[:40])
         self.assertEqual(paths("paths=x", form).json, [])
         self.assertEqual(self.ask("/api/kernels/acme/relu/paths-info/main").status, 405)

@@ -104,5 +104,5 @@ class Server:
 def environment(server, home, **more):
     """For a client of huggingface_hub."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "XDG_")) and "proxy" not in k.lower()}
-    return {**env, "HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1",
+    return {**env, "HF_ENDPOINT": server.url, "HF_HOME": str(home), 
             "HF_HUB_DISABLE_PROGRESS_BARS": "1", **more}
