@@ -82,11 +82,13 @@ typedef struct kni_http_watch {
 // well or not; KN_ERR_CANCELLED when the watch said so (the rest are KN_ERR_CANCELLED too); KN_ERR_UNSUPPORTED when libcurl cannot be
 // opened (which packages to install); KN_ERR_NOT_FOUND when the hub is offline: no socket is made; KN_ERR_NO_MEMORY.
 //
-// Retries: 408, 429, 500, 502, 503, 504, timeouts, and broken connections, five times, after 0.5·2^n s with full jitter; Retry-After
-// (seconds or a date) and RateLimit (r=0;t=…) are obeyed up to 60 s, and beyond that the error says when to come again. A request that
-// made progress gets its retries anew.
+// Retries: 408, 429, 500, 502, 503, 504, timeouts, and broken connections (HTTP/2's GOAWAY and resets among them), five times, after
+// 0.5·2^n s with full jitter; a name that is not found and a failed TLS handshake once, a certificate never. Retry-After (seconds or a
+// date) and RateLimit (r=0;t=…) are obeyed up to 60 s, and beyond that the error says when to come again. A file that made progress
+// gets its retries anew. A retry begins with the first URL.
 // Redirects: at most 10, by hand: no https to http; no target on a private or loopback address unless the endpoint is one, by the
-// connected address (behind a proxy it is not known, which is logged once); the token only to its origin.
+// connected address (behind a proxy it is not known, which is logged once; a caller's URL of another origin is held to the same); the
+// token only to its origin. A HEAD stops at a redirect that leaves the endpoint: its answer is that one (status 3xx, KNI_HTTP_OK).
 // Content-Encoding other than identity is an error (KN_ERR_FORMAT). TLS is checked against the system's roots or SSL_CERT_FILE/DIR.
 // Failures: KN_ERR_NETWORK (no answer, 5xx, 429), KN_ERR_DENIED (401, 403, gated, disabled), KN_ERR_NOT_FOUND (404), KN_ERR_FORMAT,
 // KN_ERR_UNTRUSTED (redirects), and those of write and rewind.

@@ -185,8 +185,14 @@ static bool same_ignoring_case(kni_span span, const char *text)
     return span.size == strlen(text) && strncasecmp(span.data, text, span.size) == 0;
 }
 
-static kn_status refuse_coding(const char *name, kni_span value, kn_error *err)
+// A coding that was not asked for: no body is taken then, and an answer that needs one is an error.
+static kn_status look_at_coding(kni_head *head, const char *name, kni_span value, kn_error *err)
 {
+    if (value.size == 0 || same_ignoring_case(value, "identity"))
+        return KN_OK;
+    head->is_encoded = true;
+    if (head->status < 200 || head->status >= 300)
+        return KN_OK; // what failed is said by its status
     return kn_error_set(err, KN_ERR_FORMAT,
                         "the answer has %s: %.*s, which was not asked for: a proxy or mirror that "
                         "changes bodies cannot be used",
@@ -232,12 +238,11 @@ static kn_status add_field(kni_head *head, kni_span name, kni_span value, kn_err
         set_number(&head->quota, parameter(value, "q="));
         set_number(&head->window, parameter(value, "w="));
     } else if (same_ignoring_case(name, "content-encoding")) {
-        if (value.size && !same_ignoring_case(value, "identity"))
-            return refuse_coding("Content-Encoding", value, err);
+        return look_at_coding(head, "Content-Encoding", value, err);
     } else if (same_ignoring_case(name, "transfer-encoding")) {
         head->is_chunked = same_ignoring_case(value, "chunked");
-        if (value.size && !head->is_chunked && !same_ignoring_case(value, "identity"))
-            return refuse_coding("Transfer-Encoding", value, err);
+        if (!head->is_chunked)
+            return look_at_coding(head, "Transfer-Encoding", value, err);
     }
     return ok ? KN_OK : kni_no_memory(err);
 }

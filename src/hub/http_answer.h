@@ -29,6 +29,7 @@ typedef struct kni_head {
     char *request_id;
     char *warnings; // "topic; message", a line each
     bool is_chunked;
+    bool is_encoded;        // compressed, which nobody asked for: the body is of no use
     int64_t content_length; // -1: none, as all that follow
     int64_t linked_size;
     int64_t range_start; // Content-Range: bytes start-end/total
@@ -46,7 +47,8 @@ void kni_head_init(kni_head *head);
 void kni_head_dispose(kni_head *head);
 
 // Takes one line with its end. A status line after an interim (1xx) answer begins anew; trailers are ignored. Error: KN_ERR_FORMAT
-// (too many lines or bytes, no status line, a Content-Encoding or Transfer-Encoding that was not offered), KN_ERR_NO_MEMORY.
+// (too many lines or bytes, no status line, a good answer with a Content-Encoding or Transfer-Encoding that was not offered),
+// KN_ERR_NO_MEMORY.
 kn_status kni_head_add(kni_head *head, const char *line, size_t size, kn_error *err);
 
 // "Sun, 06 Nov 1994 08:49:37 GMT" to seconds since the epoch; -1 for another text.

@@ -80,6 +80,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
         return st == KN_OK ? n : stop(job, st);
     }
     job->heard_ms = kni_now_ms();
+    if (!is_good && job->head.is_encoded)
+        n = 0;
     if (!is_good && n > FAILED_BODY_MAX - request->body.size) {
         job->is_enough = true;
         n = FAILED_BODY_MAX - request->body.size;
@@ -91,7 +93,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
                           request->body.max);
     else if (request->body.failed)
         st = kni_no_memory(&request->error);
-    return st != KN_OK || job->is_enough ? stop(job, st) : n;
+    return st != KN_OK || job->is_enough ? stop(job, st) : size * count;
 }
 
 static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)

@@ -99,6 +99,7 @@ static void test_hostile(void **state)
         {"gzip in transfer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n",
          "the answer has Transfer-Encoding: gzip, chunked"},
         {"identity", "HTTP/1.1 200 OK\r\nContent-Encoding: Identity\r\n\r\n", NULL},
+        {"gzip of a failure", "HTTP/1.1 404 Oh\r\nContent-Encoding: gzip\r\n\r\n", NULL},
         {"control characters", "HTTP/1.1 200 OK\r\nETag: \"a\x01\"\r\nX-Repo-Commit: \x1B[1m\r\n",
          NULL},
         {"not numbers",
