@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -182,6 +183,7 @@ static void *accept_all(void *user)
             const int fd = accept4(server->listeners[i], NULL, NULL, SOCK_CLOEXEC);
             if (fd < 0)
                 continue;
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
             pthread_mutex_lock(&server->lock);
             if (server->n_connections == CONNECTIONS_MAX)
                 abort();
