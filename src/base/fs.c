@@ -417,8 +417,8 @@ static kn_status check_link(const char *path, const char *real_root, kn_error *e
 
 typedef struct tree_walk {
     const char *root;
-    const char *real_root;
-    kni_names dirs; // those found, relative; a queue
+    const char *real_root; // NULL: links are not followed
+    kni_names dirs;        // those found, relative; a queue
     kni_names *files;
 } tree_walk;
 
@@ -439,8 +439,10 @@ static kn_status visit(tree_walk *walk, char *relative, kn_error *err)
             st = kni_no_memory(err);
         relative = NULL;
     } else {
-        if (S_ISLNK(info.st_mode))
+        if (S_ISLNK(info.st_mode) && walk->real_root)
             st = check_link(path, walk->real_root, err);
+        else if (S_ISLNK(info.st_mode))
+            st = KN_OK;
         else if (!S_ISREG(info.st_mode))
             st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s: is %s: expected a regular file", path,
                               kind_text(info.st_mode));
@@ -475,21 +477,32 @@ static kn_status walk_dir(tree_walk *walk, const char *relative, kn_error *err)
     return st;
 }
 
+static kn_status list_tree(const char *root, const char *real_root, kni_names *out, kn_error *err)
+{
+    tree_walk walk = {.root = root, .real_root = real_root, .files = out};
+    *out = (kni_names){NULL, 0, 0};
+    kn_status st = walk_dir(&walk, "", err);
+    for (size_t i = 0; st == KN_OK && i < walk.dirs.count; ++i)
+        st = walk_dir(&walk, walk.dirs.names[i], err);
+    kni_names_free(&walk.dirs);
+    if (st != KN_OK)
+        kni_names_free(out);
+    names_sort(out);
+    return st;
+}
+
 kn_status kni_tree_list(const char *root, kni_names *out, kn_error *err)
 {
     char *real_root = NULL;
     *out = (kni_names){NULL, 0, 0};
     kn_status st = kni_path_real(root, &real_root, err);
-    if (!real_root)
-        return st;
-    tree_walk walk = {.root = root, .real_root = real_root, .files = out};
-    st = walk_dir(&walk, "", err);
-    for (size_t i = 0; st == KN_OK && i < walk.dirs.count; ++i)
-        st = walk_dir(&walk, walk.dirs.names[i], err);
-    kni_names_free(&walk.dirs);
+    if (st == KN_OK)
+        st = list_tree(root, real_root, out, err);
     kni_free(real_root);
-    if (st != KN_OK)
-        kni_names_free(out);
-    names_sort(out);
     return st;
+}
+
+kn_status kni_tree_list_links(const char *root, kni_names *out, kn_error *err)
+{
+    return list_tree(root, NULL, out, err);
 }

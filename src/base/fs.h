@@ -60,5 +60,7 @@ bool kni_names_push(kni_names *names, char *name);
 // Every regular file below a directory, as paths relative to it, sorted bytewise. Links that resolve to a regular file inside the
 // directory count as files; other links, linked directories and special files are errors (KN_ERR_UNTRUSTED) that name them.
 kn_status kni_tree_list(const char *root, kni_names *out, kn_error *err);
+// The same, but every link counts as a file, wherever it leads: for a caller that judges each when it opens it.
+kn_status kni_tree_list_links(const char *root, kni_names *out, kn_error *err);
 
 #endif
