@@ -1,0 +1,19 @@
+// The files of a revision.
+#ifndef KNI_HUB_FETCH_H
+#define KNI_HUB_FETCH_H
+
+#include "hub/hub.h"
+
+// kn_hub_fetch without the check of a lock's hashes over what lies in the cache: for the spine, whose check before loading does that
+// on the very files that are loaded. *cache: the one that has it, borrowed.
+kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *variant,
+                    const kni_cache **cache, kn_error *err);
+
+// The absolute directory of a variant in a cache, the caller's.
+kn_status kni_fetch_directory(const kn_revision *revision, const char *variant,
+                              const kni_cache *cache, char **dir, kn_error *err);
+
+// Is this file of a package never fetched, and left out of hashes? Python's compiled files.
+bool kni_fetch_leaves_out(const char *path);
+
+#endif

@@ -1,0 +1,413 @@
+// From a wish to a commit that may be used.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "base/trace.h"
+#include "hub/ask.h"
+#include "hub/cached.h"
+#include "hub/hub.h"
+#include "hub/publisher.h"
+#include "hub/wanted.h"
+
+typedef struct search {
+    kn_hub *hub;
+    kni_wanted wanted;
+    kn_revision *revision; // being filled
+    const kni_refs *refs;  // of the endpoint, borrowed; NULL: it was not asked
+    kn_trace *trace;
+    kn_error *err;
+} search;
+
+// --- locks ---
+
+static kn_status keep_sums(search *s, const kni_sum_kernel *kernel)
+{
+    s->revision->sums = kni_calloc(1, sizeof(*s->revision->sums));
+    if (!s->revision->sums)
+        return kni_no_memory(s->err);
+    s->revision->level = KN_LEVEL_PINNED;
+    s->revision->repo = kernel->repo;
+    memcpy(s->revision->commit, kernel->commit, KNI_COMMIT_SIZE);
+    return kni_sum_kernel_copy(kernel, s->revision->sums, s->err);
+}
+
+// X.lock.sums of a mapping, or given by itself: the entry for this very wish.
+static kn_status locate_by_sums(search *s)
+{
+    kni_sums sums = {0};
+    kn_status st = kni_sums_read(s->wanted.sums, &sums, s->err);
+    if (st != KN_OK)
+        return st;
+    const char *revision =
+        s->wanted.version || s->wanted.kind == KNI_WANTED_MAIN ? NULL : s->wanted.ref;
+    const kni_sum_kernel *kernel =
+        kni_sums_find(&sums, s->wanted.repo.id, s->wanted.version, revision);
+    if (kernel)
+        st = keep_sums(s, kernel);
+    else
+        st = kn_error_set(s->err, KN_ERR_NOT_FOUND,
+                          "Kernel `%s` is not locked%s%s: %s does not have it: run kernels lock",
+                          s->wanted.repo.id, s->wanted.version || revision ? " as " : "",
+                          s->wanted.version ? s->wanted.version
+                          : revision        ? revision
+                                            : "",
+                          s->wanted.sums);
+    kni_sums_dispose(&sums);
+    return st;
+}
+
+static kn_status take_lock_sums(search *s, const char *path, const char *commit)
+{
+    kni_sums sums = {0};
+    kn_status st = kni_sums_read(path, &sums, s->err);
+    const kni_sum_kernel *found = NULL;
+    for (size_t i = 0; st == KN_OK && i < sums.count; ++i)
+        if (strcmp(sums.kernels[i].repo.id, s->wanted.repo.id) == 0)
+            found = &sums.kernels[i];
+    if (st == KN_OK && !found)
+        st = kn_error_set(s->err, KN_ERR_FORMAT,
+                          "%s: does not have %s, which %s locks: run kernels "
+                          "lock",
+                          path, s->wanted.repo.id, s->wanted.lock);
+    else if (st == KN_OK && strcmp(found->commit, commit) != 0)
+        st = kn_error_set(s->err, KN_ERR_FORMAT,
+                          "%s: has the commit %s of %s, %s has %s: run kernels lock", path,
+                          found->commit, s->wanted.repo.id, s->wanted.lock, commit);
+    if (st == KN_OK)
+        st = keep_sums(s, found);
+    kni_sums_dispose(&sums);
+    return st;
+}
+
+static kn_status keep_locked(search *s, const kni_lock_entry *entry)
+{
+    kni_lock_entry *copy = kni_calloc(1, sizeof(*copy));
+    s->revision->locked = copy;
+    if (!copy)
+        return kni_no_memory(s->err);
+    memcpy(copy->commit, entry->commit, KNI_COMMIT_SIZE);
+    memcpy(s->revision->commit, entry->commit, KNI_COMMIT_SIZE);
+    copy->version = entry->version;
+    copy->repo_id = kni_strdup(entry->repo_id);
+    copy->hashes = kni_calloc(entry->n_hashes + 1, sizeof(*copy->hashes));
+    if (!copy->repo_id || !copy->hashes)
+        return kni_no_memory(s->err);
+    for (; copy->n_hashes < entry->n_hashes; ++copy->n_hashes) {
+        kni_lock_hash *hash = &copy->hashes[copy->n_hashes];
+        memcpy(hash->sha256, entry->hashes[copy->n_hashes].sha256, KNI_SHA256_SIZE);
+        hash->variant = kni_strdup(entry->hashes[copy->n_hashes].variant);
+        if (!hash->variant)
+            return kni_no_memory(s->err);
+    }
+    return KN_OK;
+}
+
+static kn_status locate_by_lock(search *s)
+{
+    kni_lock lock = {0};
+    kni_buf sums = KNI_BUF_ANY;
+    kn_status st = kni_lock_read(s->wanted.lock, &lock, s->err);
+    const kni_lock_entry *entry = st == KN_OK ? kni_lock_find(&lock, s->wanted.repo.id) : NULL;
+    if (st == KN_OK && !entry)
+        st =
+            kn_error_set(s->err, KN_ERR_NOT_FOUND, "Kernel `%s` is not locked: %s does not have it",
+                         s->wanted.repo.id, s->wanted.lock);
+    if (st == KN_OK)
+        st = keep_locked(s, entry);
+    kni_buf_printf(&sums, "%s.sums", s->wanted.lock);
+    if (st == KN_OK && sums.failed)
+        st = kni_no_memory(s->err);
+    if (st == KN_OK && kni_file_exists(kni_buf_text(&sums)))
+        st = take_lock_sums(s, kni_buf_text(&sums), entry->commit);
+    kni_buf_dispose(&sums);
+    kni_lock_dispose(&lock);
+    return st;
+}
+
+// --- a commit that is known: which type of repository has it? ---
+
+static kn_status find_type(search *s)
+{
+    static const kni_repo_type types[] = {KNI_REPO_KERNEL, KNI_REPO_MODEL};
+    kn_revision *revision = s->revision;
+    const kni_known_tree *known = NULL;
+    char found[KNI_COMMIT_SIZE];
+    for (size_t i = 0; i < KN_LEN(types); ++i) {
+        kni_repo repo = s->wanted.repo;
+        repo.type = types[i];
+        if (kni_cached_commit(s->hub, &repo, revision->commit, found, NULL) == KN_OK) {
+            revision->repo = repo;
+            return KN_OK;
+        }
+    }
+    if (s->hub->settings.is_offline)
+        return kn_error_set(s->err, KN_ERR_NOT_FOUND,
+                            "%s: offline mode, and the commit %s is not in the cache %s",
+                            s->wanted.repo.id, revision->commit, kn_hub_cache_dir(s->hub));
+    const kn_status st =
+        kni_ask_tree(s->hub, &s->wanted.repo, revision->commit, true, &known, s->err);
+    if (st == KN_OK)
+        revision->repo = known->repo;
+    return st;
+}
+
+// --- refs ---
+
+static kn_status take(search *s, const kni_candidate *chosen)
+{
+    const char *ref = s->wanted.kind == KNI_WANTED_REVISION || s->wanted.kind == KNI_WANTED_SHORT
+                          ? s->wanted.ref
+                          : chosen->ref->name;
+    memcpy(s->revision->commit, chosen->ref->commit, KNI_COMMIT_SIZE);
+    kni_free(s->revision->ref);
+    s->revision->ref = kni_strdup(ref);
+    return s->revision->ref ? KN_OK : kni_no_memory(s->err);
+}
+
+// What refs do not tell: an abbreviated commit, refs/pr/N. *found: false without an error when there is none such.
+static kn_status look_further(search *s, bool *found)
+{
+    const char *commit = NULL;
+    char cached[KNI_COMMIT_SIZE];
+    kn_error why = KN_ERROR_INIT;
+    kn_status st = KN_OK;
+    *found = false;
+    if (s->wanted.kind == KNI_WANTED_REVISION || s->wanted.kind == KNI_WANTED_SHORT) {
+        if (s->refs) {
+            st = kni_ask_commit(s->hub, &s->revision->repo, s->wanted.ref, &commit, &why);
+        } else if (s->wanted.kind == KNI_WANTED_SHORT) {
+            st = kni_cached_commit(s->hub, &s->revision->repo, s->wanted.ref, cached, &why);
+            commit = cached;
+        }
+        if (st == KN_OK && commit) {
+            memcpy(s->revision->commit, commit, KNI_COMMIT_SIZE);
+            *found = true;
+            s->revision->ref = kni_strdup(s->wanted.kind == KNI_WANTED_SHORT ? "" : s->wanted.ref);
+            return s->revision->ref ? KN_OK : kni_no_memory(s->err);
+        }
+    }
+    if (st == KN_ERR_NOT_FOUND) {
+        kn_error_dispose(&why);
+        return KN_OK;
+    }
+    return st == KN_OK ? st : kni_error_move(s->err, &why);
+}
+
+static kn_status choose(search *s, const kni_refs *refs, const char *where)
+{
+    kni_candidates candidates = {NULL, 0};
+    const kni_candidate *chosen = NULL;
+    bool found = false;
+    kn_status st = kni_candidates_init(&candidates, refs, s->err);
+    if (st == KN_OK)
+        st = kni_candidates_choose(&candidates, &s->wanted, &chosen, s->err);
+    if (st == KN_OK && chosen)
+        st = take(s, chosen);
+    else if (st == KN_OK)
+        st = look_further(s, &found);
+    if (st == KN_OK && !chosen && !found)
+        st = kni_candidates_none(&candidates, &s->wanted, where, s->err);
+    kni_candidates_dispose(&candidates);
+    return st;
+}
+
+static kn_status locate_offline(search *s, const char *reason, kn_error *err)
+{
+    kni_refs refs = {0};
+    kni_buf where = KNI_BUF_ANY;
+    kn_error *given = s->err;
+    kn_status st = KN_OK;
+    if (!kni_cached_repo(s->hub, s->wanted.repo.id, &s->revision->repo))
+        return kn_error_set(err, KN_ERR_NOT_FOUND, "%s: %s, and it is not in the cache %s",
+                            s->wanted.repo.id, reason, kn_hub_cache_dir(s->hub));
+    s->err = err;
+    st = kni_cached_refs(s->hub, &s->revision->repo, &refs, err);
+    kni_buf_printf(&where, " (%s: these are in the cache %s)", reason, kn_hub_cache_dir(s->hub));
+    if (st == KN_OK)
+        st = choose(s, &refs, kni_buf_text(&where));
+    s->err = given;
+    kni_buf_dispose(&where);
+    kni_refs_dispose(&refs);
+    return st;
+}
+
+// When the network fails, what is cached serves; when the hub says no, nothing does.
+static kn_status locate_online(search *s)
+{
+    const kni_known_refs *known = NULL;
+    kni_repo cached;
+    kn_error why = KN_ERROR_INIT, nothing = KN_ERROR_INIT;
+    const bool is_cached = kni_cached_repo(s->hub, s->wanted.repo.id, &cached);
+    kn_status st = kni_ask_refs(s->hub, &s->wanted.repo, is_cached, &known, &why);
+    if (st == KN_OK) {
+        s->revision->repo = known->repo;
+        s->refs = &known->refs;
+        return choose(s, s->refs, "");
+    }
+    if (st == KN_ERR_NETWORK && is_cached &&
+        locate_offline(s, "the network fails", &nothing) == KN_OK) {
+        kni_log_write(&s->hub->log, KN_LOG_WARNING,
+                      "%s: the cache serves, since the hub cannot be asked: %s", s->wanted.repo.id,
+                      kn_error_text(&why));
+        kn_error_dispose(&why);
+        return KN_OK;
+    }
+    kn_error_dispose(&nothing);
+    return kni_error_move(s->err, &why);
+}
+
+static void warn_of_main(search *s)
+{
+    kni_buf key = KNI_BUF_ANY;
+    kni_buf_printf(&key, "warned of main %s", s->wanted.repo.id);
+    if (!key.failed && kni_memo_first(s->hub->memo, kni_buf_text(&key)))
+        kni_log_write(&s->hub->log, KN_LOG_WARNING,
+                      "%s: neither a version nor a revision is given: main is used, which may "
+                      "change at any time",
+                      s->wanted.repo.id);
+    kni_buf_dispose(&key);
+}
+
+static kn_status locate(search *s)
+{
+    if (s->wanted.kind == KNI_WANTED_LOCKED || s->wanted.sums ||
+        s->wanted.kind == KNI_WANTED_COMMIT) {
+        kn_status st = KN_OK;
+        s->revision->is_fixed = true;
+        if (s->wanted.kind == KNI_WANTED_LOCKED)
+            st = locate_by_lock(s);
+        else if (s->wanted.sums)
+            st = locate_by_sums(s);
+        else
+            memcpy(s->revision->commit, s->wanted.ref, KNI_COMMIT_SIZE);
+        return st == KN_OK && !s->revision->sums ? find_type(s) : st;
+    }
+    if (s->wanted.kind == KNI_WANTED_MAIN)
+        warn_of_main(s);
+    return s->hub->settings.is_offline ? locate_offline(s, "offline mode", s->err)
+                                       : locate_online(s);
+}
+
+// --- moved ---
+
+static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_revision **out,
+                         kn_trace *trace, kn_error *err);
+
+// kernel-status.toml is looked at when the endpoint was asked anyway.
+static kn_status look_for_move(search *s, bool follows, kn_revision **out)
+{
+    const kni_moved *moved = NULL;
+    kn_status st = kni_ask_moved(s->hub, &s->revision->repo, s->revision->commit, &moved, s->err);
+    if (st != KN_OK || !moved)
+        return st;
+    kni_buf to = KNI_BUF_ANY;
+    kni_buf_printf(&to, "%s@%s", moved->to.id, moved->revision);
+    kni_free(s->revision->moved_to);
+    s->revision->moved_to = kni_buf_take(&to);
+    if (!s->revision->moved_to ||
+        !kni_trace_add(s->trace, "resolve", s->revision->repo.id, true, "moved", NULL,
+                       "kernel-status.toml says that it moved to %s%s", s->revision->moved_to,
+                       follows ? "" : ", which is not followed"))
+        return kni_no_memory(s->err);
+    if (!follows) {
+        kni_buf key = KNI_BUF_ANY;
+        kni_buf_printf(&key, "warned of move %s", s->revision->repo.id);
+        if (!key.failed && kni_memo_first(s->hub->memo, kni_buf_text(&key)))
+            kni_log_write(&s->hub->log, KN_LOG_WARNING,
+                          "'%s' redirected to '%s': it is not followed: name the new repository "
+                          "instead, or ask for redirects to be followed",
+                          s->revision->repo.id, s->revision->moved_to);
+        kni_buf_dispose(&key);
+        return KN_OK;
+    }
+    // Consent was for the repository that was named: where it leads is judged by itself, and leads no further.
+    kn_hub_wish wish = KN_HUB_WISH_INIT;
+    kn_revision *there = NULL;
+    wish.repo_id = moved->to.id;
+    wish.revision = moved->revision;
+    st = resolve(s->hub, &wish, false, &there, s->trace, s->err);
+    if (st != KN_OK) {
+        kn_error_prefix(s->err, "%s moved to %s", s->revision->repo.id, s->revision->moved_to);
+        return st;
+    }
+    memcpy(there->asked_id, s->revision->asked_id, sizeof(there->asked_id));
+    kni_free(there->moved_to);
+    there->moved_to = kni_strdup(s->revision->moved_to);
+    if (!there->moved_to) {
+        kn_revision_free(there);
+        return kni_no_memory(s->err);
+    }
+    *out = there;
+    return KN_OK;
+}
+
+// --- all together ---
+
+static kn_status explain(search *s)
+{
+    const kn_revision *revision = s->revision;
+    char as[300];
+    snprintf(as, sizeof(as), "%s%s", revision->ref[0] ? revision->ref : "the commit",
+             revision->ref[0] ? " is the commit" : "");
+    return kni_trace_add(s->trace, "resolve", s->wanted.repo.id, true,
+                         revision->sums     ? "sums"
+                         : revision->locked ? "lock"
+                         : s->refs          ? "refs"
+                                            : "cache",
+                         NULL, "%s %s of the %s repository%s%s", as, revision->commit,
+                         kni_repo_type_text(revision->repo.type), s->wanted.version ? ", for " : "",
+                         s->wanted.version ? s->wanted.version : "")
+               ? KN_OK
+               : kni_no_memory(s->err);
+}
+
+static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_revision **out,
+                         kn_trace *trace, kn_error *err)
+{
+    search s = {.hub = hub, .trace = trace, .err = err};
+    kn_status st = kni_wanted_init(&s.wanted, wish, err);
+    *out = NULL;
+    if (st != KN_OK)
+        return st;
+    s.revision = kni_calloc(1, sizeof(*s.revision));
+    if (!s.revision) {
+        st = kni_no_memory(err);
+        goto done;
+    }
+    memcpy(s.revision->asked_id, s.wanted.repo.id, sizeof(s.revision->asked_id));
+    s.revision->repo = s.wanted.repo;
+    s.revision->level = KN_LEVEL_TRANSPORT;
+    st = locate(&s);
+    if (st == KN_OK && !s.revision->ref) {
+        s.revision->ref = kni_strdup("");
+        st = s.revision->ref ? KN_OK : kni_no_memory(err);
+    }
+    if (st == KN_OK)
+        st = explain(&s);
+    if (st == KN_OK)
+        st = kni_publisher_check(hub, &s.wanted, s.refs, s.revision, trace, err);
+    if (st == KN_OK && s.refs)
+        st = look_for_move(&s, follows, out);
+    if (st == KN_OK && !*out) {
+        *out = s.revision;
+        s.revision = NULL;
+    }
+done:
+    kn_revision_free(s.revision);
+    kni_wanted_dispose(&s.wanted);
+    return st;
+}
+
+kn_status kn_hub_resolve(kn_hub *hub, const kn_hub_wish *wish, kn_revision **out, kn_trace *trace,
+                         kn_error *err)
+{
+    if (out)
+        *out = NULL;
+    if (!hub || !out)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_hub_resolve: a hub and out are required");
+    return resolve(hub, wish, hub->settings.follows_redirects, out, trace, err);
+}
