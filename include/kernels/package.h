@@ -69,6 +69,12 @@ typedef struct kn_package kn_package;
  * Owns: *out is the caller's, close it. Threads: any.
  */
 KN_API kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err);
+/**
+ * The same of a metadata.json in memory, without its files: name stands for the directory, in errors too. For what a hub has, before it
+ * is fetched. The library is known only when the metadata names it.
+ */
+KN_API kn_status kn_package_parse(const char *text, size_t size, const char *name,
+                                  const char *variant, kn_package **out, kn_error *err);
 KN_API void kn_package_close(kn_package *package);
 
 /** What the metadata says; borrowed from the package, "" or -1 where it says nothing. */
@@ -137,6 +143,13 @@ typedef struct kn_package_verdict {
 #else
 #define KN_PACKAGE_VERDICT_INIT ((kn_package_verdict){.struct_size = sizeof(kn_package_verdict)})
 #endif
+
+/**
+ * Checks what metadata.json itself asks of the target: the backend, the CPU features. Nothing but the metadata is looked at.
+ * trace and errors as kn_package_check. Threads: any.
+ */
+KN_API kn_status kn_package_check_metadata(const kn_package *package, const kn_target *target,
+                                           kn_trace *trace, kn_error *err);
 
 /**
  * Checks files and code before anything is mapped: the digest block (every file listed and equal; files that it does not list

@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/trace.h"
+#include "hub/fetch.h"
+#include "package/origin.h"
 
 // Takes a formatted text; NULL without memory.
 static char *format_text(const char *format, va_list args)
@@ -81,20 +84,49 @@ bool kni_same_file_state(const struct stat *then, const struct stat *now)
            now->st_ctim.tv_nsec == then->st_ctim.tv_nsec;
 }
 
-static kn_status open_file(const kni_check *check, const char *name, kni_checked_file *out)
+static kn_status open_file(const kni_check *check, const char *name, kni_checked_file *out,
+                           char blob[KNI_SHA256_SIZE])
 {
-    char *path = kni_path_join(check->package->dir, name);
-    kn_status st = KN_OK;
-    *out = KNI_CHECKED_FILE_INIT;
-    if (!path)
-        return kni_no_memory(check->err);
-    out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (out->fd < 0 || fstat(out->fd, &out->info) != 0)
-        st = kni_error_errno(check->err, errno, path, "cannot read");
-    else if (!S_ISREG(out->info.st_mode))
-        st = kn_error_set(check->err, KN_ERR_UNTRUSTED, "%s: is not a regular file", path);
-    kni_free(path);
+    const kn_package *package = check->package;
+    kni_cached_file file;
+    kn_status st = kni_origin_open_file(package->origin, package->dir, name, &file, check->err);
+    *out = (kni_checked_file){.fd = file.fd};
+    memcpy(blob, file.blob, KNI_SHA256_SIZE);
+    if (st == KN_OK && fstat(out->fd, &out->info) != 0)
+        st = kni_error_errno(check->err, errno, name, "cannot read");
+    else if (st == KN_OK && !S_ISREG(out->info.st_mode))
+        st = kn_error_set(check->err, KN_ERR_UNTRUSTED, "%s/%s: is not a regular file",
+                          package->dir, name);
     return st;
+}
+
+// Against the lock; and where metadata.json has no digests, against the name of its blob, which the hub gave.
+static kn_status check_content(const kni_check *check, const char *name, int fd, const char *blob)
+{
+    kni_digest digest;
+    char hex[129];
+    kn_error why = KN_ERROR_INIT;
+    kn_status st = KN_OK;
+    if (check->sums && !kni_fetch_leaves_out(name)) {
+        const kni_sum_file *sum = kni_sum_find_file(check->sums, name);
+        if (!sum)
+            return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
+                                    "the files that the lock names", "'%s' is not in the lock",
+                                    name);
+        st = kni_digest_fd(KNI_SHA256, fd, name, &digest, check->err);
+        if (st != KN_OK)
+            return st;
+        kni_digest_hex(&digest, hex);
+        if (strcmp(hex, sum->sha256) != 0)
+            return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
+                                    "the content that the lock names",
+                                    "'%s' is not what was locked", name);
+    } else if (blob[0] && !check->package->metadata.digest.present) {
+        st = kni_blob_check(fd, blob, name, &why);
+    }
+    return st == KN_OK ? st
+                       : kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "blob",
+                                                  "the content that the hub listed");
 }
 
 static bool is_elf(int fd)
@@ -111,8 +143,11 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
     const kn_package *package = check->package;
     const bool is_library = strcmp(name, package->library) == 0;
     kni_checked_file file;
+    char blob[KNI_SHA256_SIZE];
     kn_error why = KN_ERROR_INIT;
-    kn_status st = open_file(check, name, &file);
+    kn_status st = open_file(check, name, &file, blob);
+    if (st == KN_OK)
+        st = check_content(check, name, file.fd, blob);
     if (st == KN_OK && is_elf(file.fd) != is_library)
         st = kni_check_refuse(check, is_library ? KN_ERR_FORMAT : KN_ERR_UNTRUSTED, KNI_STAGE_CODE,
                               "library", "one shared object, the one that metadata.json names",
@@ -129,6 +164,23 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
     return st;
 }
 
+// Every file that the lock names is there.
+static kn_status check_locked(const kni_check *check, const kni_names *files)
+{
+    const kni_sum_variant *sums = check->sums;
+    size_t n = 0;
+    if (!sums)
+        return KN_OK;
+    for (size_t i = 0; i < files->count; ++i)
+        n += !kni_fetch_leaves_out(files->names[i]);
+    if (n != sums->n_files)
+        return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
+                                "the files that the lock names",
+                                "there are %zu files, the lock names %zu", n, sums->n_files);
+    return kni_check_pass(check, KNI_STAGE_DIGEST, "lock", "%zu files are what the lock says",
+                          sums->n_files);
+}
+
 // Links, the digest block, and that there is no second object. Opens the library.
 static kn_status check_files(const kni_check *check, kni_checked_file *library)
 {
@@ -137,7 +189,7 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
     kni_names files = {NULL, 0, 0};
     kn_error why = KN_ERROR_INIT;
     kn_status st = KN_OK;
-    if (kni_tree_list(package->dir, &files, &why) != KN_OK)
+    if (kni_origin_list(package->origin, package->dir, &files, &why) != KN_OK)
         return kni_check_refuse_because(
             check, &why, KNI_STAGE_DIGEST, "link",
             "regular files, and links to such files inside the package");
@@ -146,6 +198,8 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
                                       "exactly the files that metadata.json lists");
     for (size_t i = 0; st == KN_OK && i < files.count; ++i)
         st = check_file(check, files.names[i], library);
+    if (st == KN_OK)
+        st = check_locked(check, &files);
     if (st == KN_OK && package->library[0] && library->fd < 0)
         st = kni_check_refuse(check, KN_ERR_FORMAT, KNI_STAGE_CODE, "library", NULL,
                               "the library '%s' is not there", package->library);
@@ -183,11 +237,21 @@ static kn_status check_object(const kni_check *check, const kni_checked_file *li
     return st;
 }
 
-kn_status kni_package_check(const kn_package *package, const kn_target *target,
-                            kn_package_verdict *out, kni_checked_file *library, kn_trace *trace,
-                            kn_error *err)
+kn_status kn_package_check_metadata(const kn_package *package, const kn_target *target,
+                                    kn_trace *trace, kn_error *err)
 {
-    const kni_check check = {package, target, trace, err};
+    if (!package || !target || !target->machine)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_package_check_metadata: a package and a target are required");
+    const kni_check check = {package, NULL, target, trace, err};
+    return kni_check_target(&check);
+}
+
+kn_status kni_package_check(const kn_package *package, const kni_sum_variant *sums,
+                            const kn_target *target, kn_package_verdict *out,
+                            kni_checked_file *library, kn_trace *trace, kn_error *err)
+{
+    const kni_check check = {package, sums, target, trace, err};
     kn_package_verdict verdict = {.struct_size = sizeof(verdict)};
     *library = KNI_CHECKED_FILE_INIT;
     kn_status st = check_files(&check, library);
@@ -215,7 +279,7 @@ kn_status kn_package_check(const kn_package *package, const kn_target *target,
     if (!package || !target || !target->machine)
         return kn_error_set(err, KN_ERR_INVALID,
                             "kn_package_check: a package and a target with a machine are required");
-    const kn_status st = kni_package_check(package, target, out, &library, trace, err);
+    const kn_status st = kni_package_check(package, NULL, target, out, &library, trace, err);
     kni_checked_file_dispose(&library);
     return st;
 }

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "package/origin.h"
 
 static bool is_shared_object_name(const char *path)
 {
@@ -18,7 +19,7 @@ static kn_status find_library(kn_package *package, kn_error *err)
     kni_names files = {NULL, 0, 0};
     const char *found = "";
     size_t count = 0;
-    kn_status st = kni_tree_list(package->dir, &files, err);
+    kn_status st = kni_origin_list(package->origin, package->dir, &files, err);
     if (st != KN_OK)
         return st;
     for (size_t i = 0; i < files.count; ++i)
@@ -36,8 +37,10 @@ static kn_status find_library(kn_package *package, kn_error *err)
 static kn_status read_metadata(kn_package *package, kn_error *err)
 {
     kni_buf text = KNI_BUF(KNI_METADATA_MAX);
-    char *path = kni_path_join(package->dir, "metadata.json");
-    kn_status st = path ? kni_file_read(&text, path, err) : kni_no_memory(err);
+    char *path = kni_path_join(package->dir, "metadata.json"); // for the errors
+    kn_status st = path
+                       ? kni_origin_read(package->origin, package->dir, "metadata.json", &text, err)
+                       : kni_no_memory(err);
     if (st == KN_OK)
         st = kni_metadata_parse(kni_buf_text(&text), text.size, path, &package->metadata, err);
     kni_buf_dispose(&text);
@@ -45,34 +48,76 @@ static kn_status read_metadata(kn_package *package, kn_error *err)
     return st;
 }
 
+static kn_package *new_package(const char *variant)
+{
+    kn_package *package = kni_calloc(1, sizeof(*package));
+    if (!package)
+        return NULL;
+    package->metadata.version = -1;
+    package->variant = kni_strdup(variant);
+    if (package->variant)
+        return package;
+    kni_free(package);
+    return NULL;
+}
+
+static kn_status take_library(kn_package *package, kn_error *err)
+{
+    package->library = kni_strdup(package->metadata.library);
+    return package->library ? KN_OK : kni_no_memory(err);
+}
+
 kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err)
 {
+    char *real = NULL;
     if (!out)
         return kn_error_set(err, KN_ERR_INVALID, "kn_package_open: out is NULL");
     *out = NULL;
     if (!dir)
         return kn_error_set(err, KN_ERR_INVALID, "kn_package_open: dir is NULL");
-    kn_package *package = kni_calloc(1, sizeof(*package));
+    kn_status st = kni_path_real(dir, &real, err);
+    if (st != KN_OK)
+        return st;
+    kn_package *package = new_package(kni_path_basename(real));
+    if (!package) {
+        kni_free(real);
+        return kni_no_memory(err);
+    }
+    package->dir = real;
+    st = kni_origin_of(real, &package->origin, err);
+    if (st == KN_OK)
+        st = read_metadata(package, err);
+    if (st == KN_OK)
+        st = package->metadata.library[0] ? take_library(package, err) : find_library(package, err);
+    if (st == KN_OK)
+        *out = package;
+    else
+        kn_package_close(package);
+    return st;
+}
+
+kn_status kn_package_parse(const char *text, size_t size, const char *name, const char *variant,
+                           kn_package **out, kn_error *err)
+{
+    if (!out)
+        return kn_error_set(err, KN_ERR_INVALID, "kn_package_parse: out is NULL");
+    *out = NULL;
+    if (!text || !name || !variant)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_package_parse: text, name and variant are required");
+    kn_package *package = new_package(variant);
     if (!package)
         return kni_no_memory(err);
-    package->metadata.version = -1;
-    kn_status st = kni_path_real(dir, &package->dir, err);
-    if (st == KN_OK) {
-        package->variant = kni_strdup(kni_path_basename(package->dir));
-        st = package->variant ? read_metadata(package, err) : kni_no_memory(err);
-    }
-    if (st == KN_OK && package->metadata.library[0]) {
-        package->library = kni_strdup(package->metadata.library);
-        st = package->library ? KN_OK : kni_no_memory(err);
-    } else if (st == KN_OK) {
-        st = find_library(package, err);
-    }
-    if (st != KN_OK) {
+    package->dir = kni_strdup(name);
+    kn_status st = package->dir ? kni_metadata_parse(text, size, name, &package->metadata, err)
+                                : kni_no_memory(err);
+    if (st == KN_OK)
+        st = take_library(package, err);
+    if (st == KN_OK)
+        *out = package;
+    else
         kn_package_close(package);
-        return st;
-    }
-    *out = package;
-    return KN_OK;
+    return st;
 }
 
 void kn_package_close(kn_package *package)
@@ -80,6 +125,7 @@ void kn_package_close(kn_package *package)
     if (!package)
         return;
     kni_metadata_dispose(&package->metadata);
+    kni_origin_free(package->origin);
     kni_free(package->dir);
     kni_free(package->variant);
     kni_free(package->library);

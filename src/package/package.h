@@ -4,13 +4,16 @@
 
 #include <sys/stat.h>
 
+#include "hub/lock.h"
 #include "kernels/package.h"
 #include "package/metadata.h"
+#include "package/origin.h"
 
 struct kn_package {
-    char *dir;     // real, absolute
-    char *variant; // its last component
-    char *library; // relative; "" without native code
+    char *dir;          // real, absolute
+    char *variant;      // its last component
+    char *library;      // relative; "" without native code
+    kni_origin *origin; // NULL: a directory of its own
     kni_metadata metadata;
 };
 
@@ -22,11 +25,11 @@ typedef struct kni_checked_file {
 
 #define KNI_CHECKED_FILE_INIT ((kni_checked_file){.fd = -1})
 
-// kn_package_check, and the shared object that it checked (none for a package without native code). Dispose *library, also
+// kn_package_check, also against a lock's content hashes (sums; NULL: none), and the shared object that it checked (none for a package without native code). Dispose *library, also
 // after a failure.
-kn_status kni_package_check(const kn_package *package, const kn_target *target,
-                            kn_package_verdict *out, kni_checked_file *library, kn_trace *trace,
-                            kn_error *err);
+kn_status kni_package_check(const kn_package *package, const kni_sum_variant *sums,
+                            const kn_target *target, kn_package_verdict *out,
+                            kni_checked_file *library, kn_trace *trace, kn_error *err);
 void kni_checked_file_dispose(kni_checked_file *file);
 
 // The same file, and nobody has written to it in between? By number, size, times and mode; times have the grain of a timer tick.
