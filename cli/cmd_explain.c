@@ -92,9 +92,10 @@ static void print_record(const kn_record *r, const kn_trace *trace)
     printf(", %s: %s%s%s\n", kn_mode_text(r->mode, mode), cli_paint(color),
            kn_outcome_text(r->outcome), cli_paint(CLI_PLAIN));
     if (r->repository[0])
-        cli_line("  repository: %s%s%s, layer %s, registered for %s", r->repository,
-                 r->revision[0] ? " at " : "", r->revision, r->layer_name,
-                 kn_mode_text(r->mode_used, used));
+        cli_line("  repository: %s%s%s%s%s%s, layer %s, registered for %s", r->repository,
+                 r->revision[0] ? " at " : "", r->revision, r->revision[0] ? " (" : "",
+                 r->revision[0] ? kn_level_text(r->level) : "", r->revision[0] ? ")" : "",
+                 r->layer_name, kn_mode_text(r->mode_used, used));
     if (r->variant[0])
         cli_line("  variant: %s", r->variant);
     if (r->reason[0])

@@ -7,6 +7,7 @@
 
 #include "base.h"
 #include "device.h"
+#include "hub.h"
 #include "layer.h"
 #include "mapping.h"
 #include "package.h"
@@ -28,12 +29,14 @@ typedef struct kn_context_options {
     void *log_user;
     kn_log_level log_level; // least level that is passed on
     uint32_t flags;         // none yet
+    const kn_hub_options
+        *hub; // where hub repositories come from; NULL: defaults. Its log is the context's
 } kn_context_options;
 
 #ifdef __cplusplus
 #define KN_CONTEXT_OPTIONS_INIT                                                                    \
     (kn_context_options{sizeof(kn_context_options), nullptr, nullptr, nullptr, nullptr, nullptr,   \
-                        KN_LOG_DEBUG, 0})
+                        KN_LOG_DEBUG, 0, nullptr})
 #else
 #define KN_CONTEXT_OPTIONS_INIT ((kn_context_options){.struct_size = sizeof(kn_context_options)})
 #define KN_CONTEXT_OPTIONS(...)                                                                    \
@@ -41,8 +44,8 @@ typedef struct kn_context_options {
 #endif
 
 /**
- * Opens a context; NULL options are all defaults. Reads the environment (KERNELS_DEVICE); touches no disk, driver or network.
- * Error: KN_ERR_INVALID (device text), KN_ERR_NO_MEMORY. Owns: *out is the caller's, close it. Threads: any.
+ * Opens a context; NULL options are all defaults. Reads the environment (KERNELS_DEVICE, and the hub's: docs/offline.md); touches no
+ * disk, driver or network. Error: KN_ERR_INVALID (device text, a setting of the hub), KN_ERR_NO_MEMORY. Owns: *out is the caller's, close it. Threads: any.
  */
 KN_API kn_status kn_context_open(const kn_context_options *opts, kn_context **out, kn_error *err);
 
@@ -52,6 +55,9 @@ KN_API void kn_context_close(kn_context *ctx);
 
 /** Borrowed until the context closes. Threads: any. */
 KN_API kn_machine *kn_context_machine(kn_context *ctx);
+
+/** The hub that repositories come from, borrowed until the context closes. Threads: any. */
+KN_API kn_hub *kn_context_hub(kn_context *ctx);
 
 /** The base mapping, shared: unref it; never NULL. Threads: any. */
 KN_API kn_mapping *kn_context_mapping(kn_context *ctx);
@@ -108,22 +114,36 @@ typedef struct kn_kernel_options {
 #endif
 
 /**
- * Loads a kernel, or answers the one that is loaded: resolve, list, choose, check, load.
+ * Loads a kernel, or answers the one that is loaded: resolve, list, choose, fetch, check, load.
  *
  * The same package twice is one kernel; different versions live side by side; threads that ask at once load it once. What was
- * answered for a directory and device stays the answer until the context closes, whatever becomes of the files. LOCAL_KERNELS
+ * answered for a reference and device stays the answer until the context closes, whatever becomes of the files or the repository. LOCAL_KERNELS
  * (`owner/name=/path:owner/name=/path`), read at each call, puts directories in the place of hub repositories.
  * trace: NULL, or takes every candidate and rule.
  * Error: that of the best variant: KN_ERR_NOT_FOUND, KN_ERR_INCOMPATIBLE, KN_ERR_UNTRUSTED, KN_ERR_UNSUPPORTED, KN_ERR_FORMAT,
- * KN_ERR_LOAD, KN_ERR_IO, KN_ERR_INVALID, KN_ERR_NO_MEMORY. Threads: any; blocks on the disk and on another thread that loads the same kernel.
+ * KN_ERR_LOAD, KN_ERR_IO, KN_ERR_NETWORK, KN_ERR_DENIED, KN_ERR_CANCELLED, KN_ERR_INVALID, KN_ERR_NO_MEMORY. Threads: any; blocks on
+ * the disk, the network, and on another thread that loads the same kernel.
  */
 KN_API kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts,
                                        kn_kernel **out, kn_trace *trace, kn_error *err);
+
+/**
+ * The same without loading: resolve, list, choose, fetch, check. For installing, and for asking what would be loaded.
+ *
+ * dir: the variant's directory. revision: NULL, or takes the commit of a hub repository (NULL for a directory); free it with
+ * kn_revision_free. libtvm_ffi is opened, since its version is chosen for.
+ * Error and threads as kn_context_get_kernel. Owns: *dir is the caller's: kn_string_free.
+ */
+KN_API kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts, char **dir,
+                                         kn_revision **revision, kn_trace *trace, kn_error *err);
 
 /** The package that was loaded: name, variant, directory, layers. Borrowed. */
 KN_API const kn_package *kn_kernel_package(const kn_kernel *kernel);
 /** The commit of a hub repository; "" for a local one. Borrowed. */
 KN_API const char *kn_kernel_revision(const kn_kernel *kernel);
+
+/** How far its bytes are to be believed; none for a directory of this machine. Threads: any. */
+KN_API kn_level kn_kernel_level(const kn_kernel *kernel);
 
 /** A function of a kernel, any tvm-ffi signature; borrowed until the context closes. */
 typedef struct kn_function kn_function;

@@ -6,6 +6,7 @@
 #include "context.h"
 #include "device.h"
 #include "host.h"
+#include "hub.h"
 #include "kernelize.h"
 #include "layer.h"
 #include "mapping.h"

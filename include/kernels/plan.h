@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "device.h"
+#include "hub.h"
 #include "layer.h"
 #include "mapping.h"
 
@@ -77,7 +78,7 @@ typedef struct kn_record {
     const char *reason; // one sentence
     const char *admits; // what would admit it
     uint32_t changed;   // 1: the module's forward was swapped by this call
-    uint32_t reserved;
+    kn_level level;     // of the kernel's bytes
 } kn_record;
 
 KN_API void kn_plan_free(kn_plan *plan);

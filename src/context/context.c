@@ -21,10 +21,28 @@ static kn_status open_machine(const char *device, kn_machine **out, kn_error *er
     return kni_error_move(err, &why);
 }
 
+// The hub speaks through the context's log.
+static kn_status open_hub(kn_context *ctx, const kn_hub_options *given, kn_error *err)
+{
+    kn_hub_options opts = KN_HUB_OPTIONS_INIT;
+    if (given && given->struct_size == 0)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_context_open: the hub's struct_size is 0: use KN_HUB_OPTIONS");
+    if (given)
+        memcpy(&opts, given, given->struct_size < sizeof(opts) ? given->struct_size : sizeof(opts));
+    opts.struct_size = sizeof(opts);
+    opts.log = ctx->log.fn;
+    opts.log_user = ctx->log.user;
+    opts.log_level = ctx->log.level;
+    return kn_hub_open(&opts, &ctx->hub, err);
+}
+
 static kn_status fill(kn_context *ctx, const kn_context_options *opts, kn_error *err)
 {
     ctx->log = (kni_log){opts->log, opts->log_user, opts->log_level};
-    const kn_status st = kn_mapping_with(NULL, NULL, 0, &ctx->empty, err);
+    kn_status st = kn_mapping_with(NULL, NULL, 0, &ctx->empty, err);
+    if (st == KN_OK)
+        st = open_hub(ctx, opts->hub, err);
     if (st != KN_OK)
         return st;
     ctx->mapping = kn_mapping_ref(opts->mapping ? opts->mapping : ctx->empty);
@@ -82,6 +100,7 @@ void kn_context_close(kn_context *ctx)
     kn_mapping_unref(ctx->mapping);
     kn_mapping_unref(ctx->empty);
     kn_machine_unref(ctx->machine);
+    kn_hub_close(ctx->hub);
     kni_free(ctx->tvm_ffi_path);
     pthread_mutex_destroy(&ctx->lock);
     kni_free(ctx);
@@ -90,6 +109,11 @@ void kn_context_close(kn_context *ctx)
 kn_machine *kn_context_machine(kn_context *ctx)
 {
     return ctx->machine;
+}
+
+kn_hub *kn_context_hub(kn_context *ctx)
+{
+    return ctx->hub;
 }
 
 kn_mapping *kn_context_mapping(kn_context *ctx)

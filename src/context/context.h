@@ -14,6 +14,7 @@ struct kn_context {
     kni_log log;           // immutable
     kn_machine *machine;   // immutable
     char *tvm_ffi_path;    // immutable; NULL: not given
+    kn_hub *hub;           // immutable; never NULL
     kn_mapping *empty;     // immutable: the base where none is given
     pthread_mutex_t lock;  // over the fields below
     kn_mapping *mapping;   // the base, never NULL

@@ -9,8 +9,8 @@
 
 struct kni_wish {
     kni_wish *next;
-    uint64_t hash; // of the directory
-    char *dir;
+    uint64_t hash; // of the key
+    char *key;
     kn_device_info device; // its index does not count
     kn_kernel *kernel;     // NULL while a thread works on it
     kn_trace *steps;
@@ -30,7 +30,7 @@ bool kni_kept_init(kni_kept *kept)
 static void free_wish(kni_wish *wish)
 {
     kn_trace_free(wish->steps);
-    kni_free(wish->dir);
+    kni_free(wish->key);
     kni_free(wish);
 }
 
@@ -63,47 +63,47 @@ bool kni_same_kernels_fit(const kn_device_info *a, const kn_device_info *b)
            strcmp(a->arch, b->arch) == 0;
 }
 
-static kni_wish *find_wish(const kni_kept *kept, uint64_t hash, const char *dir,
+static kni_wish *find_wish(const kni_kept *kept, uint64_t hash, const char *key,
                            const kn_device_info *device)
 {
     kni_wish *wish = kept->wishes;
-    while (wish && (wish->hash != hash || strcmp(wish->dir, dir) != 0 ||
+    while (wish && (wish->hash != hash || strcmp(wish->key, key) != 0 ||
                     !kni_same_kernels_fit(&wish->device, device)))
         wish = wish->next;
     return wish;
 }
 
-static kni_wish *new_wish(uint64_t hash, const char *dir, const kn_device_info *device)
+static kni_wish *new_wish(uint64_t hash, const char *key, const kn_device_info *device)
 {
     kni_wish *wish = kni_calloc(1, sizeof(*wish));
     if (!wish)
         return NULL;
     wish->hash = hash;
     wish->device = *device;
-    wish->dir = kni_strdup(dir);
-    if (!wish->dir) {
+    wish->key = kni_strdup(key);
+    if (!wish->key) {
         kni_free(wish);
         return NULL;
     }
     return wish;
 }
 
-kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *device,
+kn_status kni_kept_enter(kni_kept *kept, const char *key, const kn_device_info *device,
                          kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err)
 {
-    const uint64_t hash = hash_text(dir);
+    const uint64_t hash = hash_text(key);
     const kn_trace *steps = NULL;
     kn_status st = KN_OK;
     *kernel = NULL;
     *claim = NULL;
     pthread_mutex_lock(&kept->lock);
     kni_wish *wish;
-    while ((wish = find_wish(kept, hash, dir, device)) && !wish->kernel)
+    while ((wish = find_wish(kept, hash, key, device)) && !wish->kernel)
         pthread_cond_wait(&kept->settled, &kept->lock);
     if (wish) {
         *kernel = wish->kernel;
         steps = wish->steps; // immutable from here on
-    } else if ((wish = new_wish(hash, dir, device))) {
+    } else if ((wish = new_wish(hash, key, device))) {
         wish->next = kept->wishes;
         kept->wishes = wish;
         *claim = wish;
@@ -116,6 +116,15 @@ kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *
         st = kni_no_memory(err);
     }
     return st;
+}
+
+bool kni_kept_has(kni_kept *kept, const char *key, const kn_device_info *device)
+{
+    pthread_mutex_lock(&kept->lock);
+    const kni_wish *wish = find_wish(kept, hash_text(key), key, device);
+    const bool has = wish && wish->kernel;
+    pthread_mutex_unlock(&kept->lock);
+    return has;
 }
 
 void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps)

@@ -1,5 +1,5 @@
-// What a context keeps of its kernels: each loaded package once, and for each wish (a directory, for a device) the kernel that
-// serves it, so that asking again costs nothing. Threads that wish the same at once wait for the one that works on it.
+// What a context keeps of its kernels: each loaded package once, and for each wish (a source's key, for a device) the
+// kernel that serves it, so that asking again costs nothing. Threads that wish the same at once wait for the one that works on it.
 #ifndef KNI_CONTEXT_KEPT_H
 #define KNI_CONTEXT_KEPT_H
 
@@ -26,8 +26,11 @@ void kni_kept_dispose(kni_kept *kept);
 
 // The kernel that serves the wish already, with its steps added to the trace; or *claim, and the caller has to find one and
 // must leave again. Waits for another thread that has the claim.
-kn_status kni_kept_enter(kni_kept *kept, const char *dir, const kn_device_info *device,
+kn_status kni_kept_enter(kni_kept *kept, const char *key, const kn_device_info *device,
                          kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err);
+
+// Is the wish granted already?
+bool kni_kept_has(kni_kept *kept, const char *key, const kn_device_info *device);
 
 // Grants the wish (steps: how it was found, taken over), or gives it up with a NULL kernel.
 void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps);

@@ -74,6 +74,18 @@ bool kni_kernel_is_planned(const kn_kernel *kernel)
     return !kernel->library.handle;
 }
 
+void kni_kernel_raise_level(kn_kernel *kernel, kn_level level)
+{
+    int is = atomic_load(&kernel->level);
+    while (is < (int)level && !atomic_compare_exchange_weak(&kernel->level, &is, (int)level)) {
+    }
+}
+
+kn_level kn_kernel_level(const kn_kernel *kernel)
+{
+    return (kn_level)atomic_load(&((kn_kernel *)(uintptr_t)kernel)->level);
+}
+
 void kni_kernel_free(kn_kernel *kernel)
 {
     if (!kernel)

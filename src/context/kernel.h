@@ -15,6 +15,7 @@ struct kn_kernel {
     kni_library library; // handle NULL: planned, not loaded
     const kni_tvm_ffi *tvm_ffi;
     atomic_bool is_announced; // the log has been told of it
+    atomic_int level;         // a kn_level: the highest that its bytes were found to have
     pthread_mutex_t lock;     // over the functions; each of them is immutable and stays
     kn_function **functions;
     size_t n_functions;
@@ -30,6 +31,8 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
 // had. Nothing is mapped. On success the kernel owns the package.
 kn_status kni_kernel_plan(kn_package *package, const char *revision, kn_kernel **out,
                           kn_error *err);
+// The kernel's files, as they were checked, are to be believed this far.
+void kni_kernel_raise_level(kn_kernel *kernel, kn_level level);
 bool kni_kernel_is_planned(const kn_kernel *kernel);
 
 // Frees what it holds; the code stays loaded.

@@ -2,10 +2,15 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/trace.h"
 #include "context/kernel.h"
 #include "device/machine.h"
+#include "hub/cached.h"
+#include "hub/expect.h"
+#include "hub/fetch.h"
 
 // Out of memory is said as such, whatever else went wrong before.
 static kn_status pass_on(kn_status st, kn_error *why, kn_error *err)
@@ -19,15 +24,17 @@ static kn_status pass_on(kn_status st, kn_error *why, kn_error *err)
 }
 
 // Asks the rules, unless it is remembered what they said.
-static kn_status check(kn_context *ctx, const kn_package *package, const kn_target *target,
-                       kni_checked_file *library, kn_trace *trace, kn_error *err)
+static kn_status check(kn_context *ctx, const kn_package *package, const kni_sum_variant *sums,
+                       const kn_target *target, kni_checked_file *library, kn_trace *trace,
+                       kn_error *err)
 {
     kn_status st = kni_refusals_find(&ctx->refusals, package, &target->device, trace, err);
     if (st != KN_OK)
         return st;
     kn_error why = KN_ERROR_INIT;
     kn_trace *steps = kn_trace_new();
-    st = steps ? kni_package_check(package, target, NULL, library, steps, &why) : KN_ERR_NO_MEMORY;
+    st = steps ? kni_package_check(package, sums, target, NULL, library, steps, &why)
+               : KN_ERR_NO_MEMORY;
     if (!kni_trace_append(trace, steps))
         st = KN_ERR_NO_MEMORY;
     if (st == KN_ERR_INCOMPATIBLE)
@@ -49,8 +56,10 @@ static bool is_elsewhere(const kn_target *target)
 
 // Makes a kernel of a checked package. *package is NULL once the kernel has it.
 static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_file *library,
-                      const char *revision, const kn_target *target, kn_kernel **out, kn_error *err)
+                      const kni_source *source, const kn_target *target, kn_kernel **out,
+                      kn_error *err)
 {
+    const char *revision = source->revision ? kn_revision_commit(source->revision) : "";
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
     kn_status st;
@@ -64,30 +73,79 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
     if (st != KN_OK)
         return st;
     *package = NULL;
-    return kni_kept_intern(&ctx->kept, kernel, out, err);
+    const kn_level level = source->revision ? kn_revision_level(source->revision) : KN_LEVEL_NONE;
+    st = kni_kept_intern(&ctx->kept, kernel, out, err);
+    if (st == KN_OK)
+        kni_kernel_raise_level(*out, level);
+    return st;
 }
 
-kn_status kni_load_variant(kn_context *ctx, const char *dir, const char *revision,
-                           const kn_target *target, kn_kernel **out, kn_trace *trace, kn_error *err)
+// The directory of a hub's variant, fetched if need be; judged by its metadata alone before the rest is fetched.
+static kn_status fetch(kn_context *ctx, const kni_source *source, const char *variant,
+                       const kn_target *target, char **dir, const kni_sum_variant **sums,
+                       const char **rule, kn_trace *trace, kn_error *err)
+{
+    const kn_revision *revision = source->revision;
+    const kni_lock_hash *hash = NULL;
+    const kni_cache *cache = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    kn_package *package = NULL;
+    kn_status st = kni_expect(revision, variant, sums, &hash, err);
+    if (st == KN_OK && !kni_cached_in(ctx->hub, &revision->repo, revision->commit, variant)) {
+        st = kn_hub_fetch_metadata(ctx->hub, revision, variant, &text, &size, err);
+        if (st == KN_OK)
+            st = kn_package_parse(text, size, revision->repo.id, variant, &package, err);
+        if (st == KN_OK) {
+            *rule = NULL; // the check has its own entries
+            st = kn_package_check_metadata(package, target, trace, err);
+            *rule = st == KN_OK ? "fetch" : NULL;
+        }
+    }
+    if (st == KN_OK)
+        st = kni_fetch(ctx->hub, revision, variant, &cache, err);
+    if (st == KN_OK && hash) // the peer's hash is over the variant as a whole
+        st = kni_expect_cached(revision, variant, cache, err);
+    if (st == KN_OK)
+        st = kni_fetch_directory(revision, variant, cache, dir, err);
+    kn_package_close(package);
+    kn_string_free(text);
+    return st;
+}
+
+kn_status kni_load_variant(kn_context *ctx, const kni_source *source, const char *variant,
+                           const kn_target *target, kni_taken *out, kn_trace *trace, kn_error *err)
 {
     kn_package *package = NULL;
+    char *fetched = NULL;
+    const kni_sum_variant *sums = NULL;
     kni_checked_file library = KNI_CHECKED_FILE_INIT;
     kn_error why = KN_ERROR_INIT;
-    const char *rule = "metadata";
-    kn_status st = kn_package_open(dir, &package, &why);
+    const char *rule = "fetch";
+    kn_status st = KN_OK;
+    if (source->revision)
+        st = fetch(ctx, source, variant, target, &fetched, &sums, &rule, trace, &why);
+    if (st == KN_OK) {
+        rule = "metadata";
+        st = kn_package_open(fetched ? fetched : variant, &package, &why);
+    }
     if (st == KN_OK) {
         rule = NULL; // the check has its own entries
-        st = check(ctx, package, target, &library, trace, &why);
+        st = check(ctx, package, sums, target, &library, trace, &why);
     }
-    if (st == KN_OK) {
+    if (st == KN_OK && out->without_loading) {
+        out->dir = kni_strdup(kn_package_dir(package));
+        st = out->dir ? KN_OK : KN_ERR_NO_MEMORY;
+    } else if (st == KN_OK) {
         rule = "load";
-        st = load(ctx, &package, &library, revision, target, out, &why);
+        st = load(ctx, &package, &library, source, target, &out->kernel, &why);
     }
     if (st != KN_OK && rule &&
-        !kni_trace_add(trace, "load", kni_path_basename(dir), false, rule, NULL, "%s",
+        !kni_trace_add(trace, "load", kni_path_basename(variant), false, rule, NULL, "%s",
                        kn_error_text(&why)))
         st = KN_ERR_NO_MEMORY;
     kni_checked_file_dispose(&library);
     kn_package_close(package);
+    kni_free(fetched);
     return pass_on(st, &why, err);
 }

@@ -1,12 +1,20 @@
-// One build variant: read, check, load.
+// One build variant: fetch it when it is a hub's, read, check, load.
 #ifndef KNI_CONTEXT_LOAD_VARIANT_H
 #define KNI_CONTEXT_LOAD_VARIANT_H
 
 #include "context/context.h"
+#include "context/resolve.h"
 
-// The kernel of the variant in `dir`. What the rules say joins the trace, and any other refusal too.
-kn_status kni_load_variant(kn_context *ctx, const char *dir, const char *revision,
-                           const kn_target *target, kn_kernel **out, kn_trace *trace,
-                           kn_error *err);
+// What is wanted of a variant: a loaded kernel, or only the directory that was checked.
+typedef struct kni_taken {
+    bool without_loading;
+    kn_kernel *kernel; // the context's
+    char *dir;         // without_loading: the caller's
+} kni_taken;
+
+// Takes a variant of the source: by its directory, or of a hub by its name. Of a hub's variant that is not cached, metadata.json alone
+// is fetched first, and the rest only if it fits the target. What the rules say joins the trace, and any other refusal too.
+kn_status kni_load_variant(kn_context *ctx, const kni_source *source, const char *variant,
+                           const kn_target *target, kni_taken *out, kn_trace *trace, kn_error *err);
 
 #endif

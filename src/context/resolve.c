@@ -1,5 +1,6 @@
 #include "context/resolve.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,16 +11,6 @@
 #include "base/trace.h"
 
 #define LOCAL_KERNELS "LOCAL_KERNELS"
-
-static kn_status set_source(kni_source *out, char *dir, kn_error *err)
-{
-    out->dir = dir;
-    out->revision = kni_strdup("");
-    if (out->dir && out->revision)
-        return KN_OK;
-    kni_source_dispose(out);
-    return kni_no_memory(err);
-}
 
 static kn_status bad_local_kernels(kni_span entry, kn_error *err)
 {
@@ -53,52 +44,76 @@ static kn_status find_local(const char *repo_id, char **dir, kn_error *err)
     return *dir ? KN_OK : kni_no_memory(err);
 }
 
-// This build has no hub: a repository that nobody put on disk cannot be had.
-static kn_status resolve_hub(const kn_reference *reference, kni_source *out, kn_trace *trace,
-                             kn_error *err)
+// Everything that tells one wish from another. References are free of control characters, so that a newline separates.
+static char *hub_key(const kn_reference *reference)
 {
-    static const char admits[] = "a path, or LOCAL_KERNELS=owner/name=/absolute/path";
-    (void)out;
-    if (!kni_trace_add(trace, "resolve", reference->repo_id, false, "hub", admits,
-                       "no hub in this build"))
-        return kni_no_memory(err);
-    return kn_error_set(err, KN_ERR_NOT_FOUND,
-                        "no hub in this build: %s cannot be had: expected %s", reference->text,
-                        admits);
+    kni_buf key = KNI_BUF_ANY;
+    kni_buf_printf(&key, "hub\n%s\n%s\n%s\n%lld\n%s\n%s\n%d", reference->repo_id,
+                   reference->revision ? reference->revision : "",
+                   reference->version ? reference->version : "",
+                   (long long)reference->version_branch, reference->lock ? reference->lock : "",
+                   reference->sums ? reference->sums : "", reference->trust_remote_code != 0);
+    return kni_buf_take(&key);
 }
 
-kn_status kni_resolve(const kn_reference *reference, kni_source *out, kn_trace *trace,
-                      kn_error *err)
+static kn_status take_dir(kni_source *out, const char *subject, const char *rule, char *dir,
+                          kn_trace *trace, kn_error *err)
+{
+    out->dir = dir;
+    out->key = dir ? kni_strdup(dir) : NULL;
+    if (out->key &&
+        kni_trace_add(trace, "resolve", subject, true, rule, NULL, "the directory %s", dir))
+        return KN_OK;
+    return kni_no_memory(err);
+}
+
+kn_status kni_source_init(kni_source *out, const kn_reference *reference, kn_trace *trace,
+                          kn_error *err)
 {
     char *dir = NULL;
-    const char *rule = "path";
     kn_status st = KN_OK;
-    *out = (kni_source){NULL, NULL};
+    *out = (kni_source){NULL, NULL, NULL};
     if (reference->kind == KN_REFERENCE_PATH) {
         if (!kni_path_is_absolute(reference->path))
             return kn_error_set(err, KN_ERR_INVALID, "the path '%s' is not absolute",
                                 reference->path);
-        dir = kni_strdup(reference->path);
-        st = dir ? KN_OK : kni_no_memory(err);
+        st = take_dir(out, reference->text, "path", kni_strdup(reference->path), trace, err);
     } else {
-        rule = LOCAL_KERNELS;
         st = find_local(reference->repo_id, &dir, err);
-        if (st == KN_OK && !dir)
-            return resolve_hub(reference, out, trace, err);
+        if (st == KN_OK && dir) {
+            st = take_dir(out, reference->text, LOCAL_KERNELS, dir, trace, err);
+        } else if (st == KN_OK) {
+            out->key = hub_key(reference);
+            st = out->key ? KN_OK : kni_no_memory(err);
+        }
     }
-    if (st == KN_OK && !kni_trace_add(trace, "resolve", reference->text, true, rule, NULL,
-                                      "the directory %s", dir)) {
-        kni_free(dir);
-        st = kni_no_memory(err);
-    } else if (st == KN_OK) {
-        st = set_source(out, dir, err);
-    }
+    if (st != KN_OK)
+        kni_source_dispose(out);
     return st;
+}
+
+kn_status kni_source_resolve(kn_context *ctx, kni_source *source, const kn_reference *reference,
+                             kn_trace *trace, kn_error *err)
+{
+    char branch[32];
+    kn_hub_wish wish = KN_HUB_WISH_INIT;
+    wish.repo_id = reference->repo_id;
+    wish.revision = reference->revision;
+    wish.version = reference->version;
+    wish.lock = reference->lock;
+    wish.sums = reference->sums;
+    wish.trust_remote_code = reference->trust_remote_code;
+    if (!wish.version && reference->version_branch >= 0) {
+        snprintf(branch, sizeof(branch), "%lld", (long long)reference->version_branch);
+        wish.version = branch;
+    }
+    return kn_hub_resolve(ctx->hub, &wish, &source->revision, trace, err);
 }
 
 void kni_source_dispose(kni_source *source)
 {
+    kni_free(source->key);
     kni_free(source->dir);
-    kni_free(source->revision);
-    *source = (kni_source){NULL, NULL};
+    kn_revision_free(source->revision);
+    *source = (kni_source){NULL, NULL, NULL};
 }

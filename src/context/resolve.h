@@ -1,18 +1,24 @@
-// From a reference to a directory.
+// From a reference to where its package is.
 #ifndef KNI_CONTEXT_RESOLVE_H
 #define KNI_CONTEXT_RESOLVE_H
 
 #include "context/context.h"
 
 typedef struct kni_source {
-    char *dir;      // absolute
-    char *revision; // the commit of a hub repository; "" for a directory
+    char *key;             // what is kept for it: the directory, or all that the reference says
+    char *dir;             // absolute; NULL: a hub's
+    kn_revision *revision; // of a hub; NULL for a directory, and before kni_resolve
 } kni_source;
 
-// Where the reference's package is. LOCAL_KERNELS (`owner/name=/path:owner/name=/path`), read at each call, answers for hub
-// repositories first. Trace: "resolve". Error: KN_ERR_NOT_FOUND, KN_ERR_INVALID (LOCAL_KERNELS), KN_ERR_NO_MEMORY.
-kn_status kni_resolve(const kn_reference *reference, kni_source *out, kn_trace *trace,
-                      kn_error *err);
+// Is the reference's package a directory? LOCAL_KERNELS (`owner/name=/path:owner/name=/path`), read at each call, answers for hub
+// repositories first. Sets key, and dir. Trace: "resolve", for a directory. Touches neither disk nor network.
+// Error: KN_ERR_INVALID (LOCAL_KERNELS, a relative path), KN_ERR_NO_MEMORY.
+kn_status kni_source_init(kni_source *out, const kn_reference *reference, kn_trace *trace,
+                          kn_error *err);
+
+// The commit of a hub's reference. Trace: "resolve", "publisher". Error: as kn_hub_resolve.
+kn_status kni_source_resolve(kn_context *ctx, kni_source *source, const kn_reference *reference,
+                             kn_trace *trace, kn_error *err);
 void kni_source_dispose(kni_source *source);
 
 #endif

@@ -103,7 +103,7 @@ static kn_status cannot_load(const kni_request *request, kni_decision *d, size_t
 }
 
 // The device itself: capability and arch by the machine, the capability by the host where it has a say.
-static kn_status ask_device(kn_context *ctx, const kn_host *host, kni_decision *d,
+static kn_status ask_device(kn_context *ctx, const kn_host *host, const kni_decision *d,
                             kn_device_info *info, kn_error *missing, kn_error *err)
 {
     *info = (kn_device_info)KN_DEVICE_INFO_INIT;
@@ -118,7 +118,6 @@ static kn_status ask_device(kn_context *ctx, const kn_host *host, kni_decision *
         if (st != KN_OK)
             return st;
     }
-    d->capability = info->capability;
     return KN_OK;
 }
 
@@ -222,6 +221,7 @@ static kn_status take_layer(const kni_request *request, const kn_host_class *cls
     if (!kni_set(&d->variant, kn_package_variant(package)) ||
         !kni_set(&d->revision, kn_kernel_revision(kernel)))
         return kni_no_memory(err);
+    d->level = kn_kernel_level(kernel);
     kn_status st = kn_package_layer_find(package, d->layer_name, &layer, &why);
     const bool is_dry = request->options.flags & KN_KERNELIZE_DRY_RUN;
     // A kernel for a device that is only described has no functions: enough to decide, not to swap.
@@ -270,6 +270,23 @@ static kn_status take_layer(const kni_request *request, const kn_host_class *cls
     return KN_OK;
 }
 
+const kn_reference *kni_decide_reference(kn_context *ctx, const kni_request *request,
+                                         const kn_host *host, const char *layer,
+                                         const kni_decision *question, kn_device_info *device)
+{
+    kn_error missing = KN_ERROR_INIT;
+    kn_mapping_answer answer = KN_MAPPING_ANSWER_INIT;
+    if (request->disabled || (request->options.flags & KN_KERNELIZE_NO_RESOLVE) ||
+        ask_device(ctx, host, question, device, &missing, NULL) != KN_OK)
+        return NULL;
+    const bool is_here = missing.status == KN_OK || (host && host->capability);
+    kn_error_dispose(&missing);
+    if (!is_here || kn_mapping_find(request->mapping, layer, question->device, device->capability,
+                                    request->mode, &answer, NULL, NULL) != KN_OK)
+        return NULL;
+    return answer.found == KN_FOUND ? answer.reference : NULL;
+}
+
 kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host *host,
                      const kn_host_class *cls, kni_decision *d, kn_error *err)
 {
@@ -285,6 +302,7 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
         return kni_set(&d->reason, "DISABLE_KERNEL_MAPPING is set") ? KN_OK : kni_no_memory(err);
     }
     kn_status st = ask_device(ctx, host, d, &info, &missing, err);
+    d->capability = info.capability;
     if (st == KN_OK)
         st = kn_mapping_find(request->mapping, d->layer, d->device, d->capability, request->mode,
                              &answer, d->trace, err);

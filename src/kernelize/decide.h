@@ -20,6 +20,12 @@ kn_status kni_request_init(kni_request *request, kn_context *ctx, const kn_kerne
                            kn_error *err);
 void kni_request_dispose(kni_request *request);
 
+// The reference that would serve the decision's question, and the device for it, without a trace; NULL: none, or it cannot be told here.
+// For getting several at once before each is decided.
+const kn_reference *kni_decide_reference(kn_context *ctx, const kni_request *request,
+                                         const kn_host *host, const char *layer,
+                                         const kni_decision *question, kn_device_info *device);
+
 // Fills `decision`, whose question (class handle, device) is set. cls: at least the layer. host: NULL without a model.
 // Error: KN_ERR_NO_MEMORY, and what a host callback returns; everything else is an outcome.
 kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host *host,

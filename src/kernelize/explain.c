@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "context/context.h"
+#include "context/prefetch.h"
 #include "kernelize/decide.h"
 #include "mapping/trie.h"
 
@@ -49,6 +50,28 @@ static kn_status explain_layer(kn_context *ctx, const kni_request *request, kn_p
     const kn_status st = kni_decide(ctx, request, NULL, &cls, d, err);
     return st == KN_OK ? kni_plan_add_record(plan, path, (uint32_t)(plan->n_decisions - 1), err)
                        : st;
+}
+
+// The kernels of the hub that the layers need, all at once.
+static kn_status prefetch(kn_context *ctx, const kni_request *request, const char *const *layers,
+                          size_t n_layers, kn_error *err)
+{
+    const kni_decision question = {
+        .device = request->device,
+        .device_index = request->device_index >= 0 ? request->device_index : 0,
+    };
+    size_t n = 0;
+    kni_wanted_kernel *wanted = kni_calloc(n_layers, sizeof(*wanted));
+    if (!wanted)
+        return kni_no_memory(err);
+    for (size_t i = 0; i < n_layers; ++i) {
+        wanted[n].reference =
+            kni_decide_reference(ctx, request, NULL, layers[i], &question, &wanted[n].device);
+        n += wanted[n].reference != NULL;
+    }
+    kni_context_prefetch(ctx, wanted, n);
+    kni_free(wanted);
+    return KN_OK;
 }
 
 // The names of a mapping's layers, each once, in order of registration; borrowed from the mapping. *out is freed by the caller.
@@ -110,6 +133,8 @@ kn_status kn_explain(kn_context *ctx, const char *const *layers, size_t n_layers
         st = pick_device(ctx, &request, err);
     if (st == KN_OK && !layers)
         st = layers_of(request.mapping, &all, &n_layers, err);
+    if (st == KN_OK)
+        st = prefetch(ctx, &request, layers ? layers : all, n_layers, err);
     for (size_t i = 0; st == KN_OK && i < n_layers; ++i)
         st = explain_layer(ctx, &request, plan, layers ? layers[i] : all[i], err);
     kni_free(all);

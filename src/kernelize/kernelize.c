@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "context/context.h"
+#include "context/prefetch.h"
 #include "kernelize/bind.h"
 #include "kernelize/decide.h"
 #include "kernelize/native.h"
@@ -183,10 +184,6 @@ static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error
 static kn_status decide(work *w, const met *m, kni_decision *d, kn_error *err)
 {
     kn_host_class cls = {.struct_size = sizeof(cls)};
-    d->cls = m->cls;
-    d->state = is_foreign(m->state) ? m->state : KN_HOST_OWN;
-    d->device = m->device;
-    d->device_index = m->device_index;
     kn_status st = w->host->describe(w->host->user, m->cls, &cls, err);
     if (st != KN_OK)
         return st;
@@ -232,35 +229,81 @@ static kn_status refuse(const kn_plan *plan, const kni_record *record, kn_error 
                         says_more ? "; would be admitted by " : "", says_more ? d->admits : "");
 }
 
-static kn_status decide_all(work *w, kn_error *err)
+// One decision for each class, state and device that was met, still without an answer. Decisions are in the order of the modules
+// that ask first.
+static kn_status ask_all(work *w, kn_error *err)
 {
     for (size_t i = 0; i < w->plan->n_records; ++i) {
         met *m = &w->met[i];
-        kn_status st = settle_device(w, m, err);
+        const kn_status st = settle_device(w, m, err);
         if (st != KN_OK)
             return st;
         if (!reserve_slots(w))
             return kni_no_memory(err);
-        uint32_t *slot = find_slot(w, m->cls, is_foreign(m->state) ? m->state : KN_HOST_OWN,
-                                   m->device, m->device_index);
+        const kn_host_state state = is_foreign(m->state) ? m->state : KN_HOST_OWN;
+        uint32_t *slot = find_slot(w, m->cls, state, m->device, m->device_index);
         if (!*slot) {
             kni_decision *d = kni_plan_add_decision(w->plan);
             if (!d)
                 return kni_no_memory(err);
-            st = decide(w, m, d, err);
-            if (st != KN_OK)
-                return st;
+            d->cls = m->cls;
+            d->state = state;
+            d->device = m->device;
+            d->device_index = m->device_index;
             *slot = (uint32_t)w->plan->n_decisions;
         }
-        kni_record *record = &w->plan->records[i];
-        record->decision = *slot - 1;
-        const kni_decision *d = w->plan->decisions[record->decision];
-        if (d->outcome == KN_OUTCOME_ERROR)
-            return refuse(w->plan, record, err);
-        if (d->outcome != KN_OUTCOME_LEFT)
-            record->changed = m->binding != d->binding;
+        w->plan->records[i].decision = *slot - 1;
     }
     return KN_OK;
+}
+
+// The kernels of the hub that the decisions need, all at once.
+static kn_status prefetch(work *w, kn_error *err)
+{
+    const size_t n_decisions = w->plan->n_decisions;
+    kn_status st = KN_OK;
+    size_t n = 0;
+    kni_wanted_kernel *wanted = kni_calloc(n_decisions, sizeof(*wanted));
+    if (!wanted)
+        return kni_no_memory(err);
+    for (size_t i = 0; st == KN_OK && i < n_decisions; ++i) {
+        const kni_decision *d = w->plan->decisions[i];
+        kn_host_class cls = {.struct_size = sizeof(cls)};
+        if (is_foreign(d->state))
+            continue;
+        st = w->host->describe(w->host->user, d->cls, &cls, err);
+        if (st != KN_OK || cls.refusal)
+            continue;
+        wanted[n].reference =
+            kni_decide_reference(w->ctx, w->request, w->host, cls.layer, d, &wanted[n].device);
+        n += wanted[n].reference != NULL;
+    }
+    if (st == KN_OK)
+        kni_context_prefetch(w->ctx, wanted, n);
+    kni_free(wanted);
+    return st;
+}
+
+static kn_status decide_all(work *w, kn_error *err)
+{
+    size_t n_decided =
+        0; // a decision is made for the module that asks first, which comes in their order
+    kn_status st = ask_all(w, err);
+    if (st == KN_OK)
+        st = prefetch(w, err);
+    for (size_t i = 0; st == KN_OK && i < w->plan->n_records; ++i) {
+        kni_record *record = &w->plan->records[i];
+        kni_decision *d = w->plan->decisions[record->decision];
+        if (record->decision == n_decided) {
+            st = decide(w, &w->met[i], d, err);
+            ++n_decided;
+        }
+        if (st == KN_OK && d->outcome == KN_OUTCOME_ERROR)
+            st = refuse(w->plan, record, err);
+        if (st == KN_OK && d->outcome != KN_OUTCOME_LEFT)
+            record->changed = w->met[i].binding != d->binding;
+    }
+    return st;
 }
 
 // --- what is said of it ---

@@ -174,6 +174,7 @@ kn_status kn_plan_get(const kn_plan *plan, size_t index, kn_record *out, kn_erro
         .reason = d->reason,
         .admits = d->admits,
         .changed = r->changed,
+        .level = d->level,
     };
     memcpy(out, &record, out->struct_size < sizeof(record) ? out->struct_size : sizeof(record));
     return KN_OK;

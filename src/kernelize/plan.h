@@ -19,6 +19,7 @@ typedef struct kni_decision {
     kn_mode mode_used;
     kn_outcome outcome;
     uint32_t rule;    // KN_FALLBACK_…
+    kn_level level;   // of the kernel's bytes
     kn_status status; // of outcome error
     char *class_name;
     char *layer;

@@ -89,6 +89,7 @@ static json_t *record_json(const kn_plan *plan, size_t index)
             put(o, "mode_used", mode_or_null(d->mode_used)) &&
             put(o, "repository", text_or_null(d->repository)) &&
             put(o, "revision", text_or_null(d->revision)) &&
+            put(o, "level", d->variant[0] ? json_string(kn_level_text(d->level)) : json_null()) &&
             put(o, "variant", text_or_null(d->variant)) &&
             put(o, "layer_name", text_or_null(d->layer_name)) &&
             put(o, "outcome", json_string(kn_outcome_text(d->outcome))) &&

@@ -129,7 +129,7 @@ static void print_record(tree *t, uint32_t index)
     case KN_OUTCOME_REFERENCE:
         kni_buf_printf(out, " \xE2\x86\x92 %s", d->repository);
         if (d->revision[0])
-            kni_buf_printf(out, "@%s", d->revision);
+            kni_buf_printf(out, "@%s (%s)", d->revision, kn_level_text(d->level));
         kni_buf_printf(out, ", layer %s", d->layer_name);
         if (d->variant[0])
             kni_buf_printf(out, ", %s", d->variant);

@@ -44,6 +44,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
                  kni_set(&d->layer, cls.layer ? cls.layer : "") && kni_set(&d->reason, reason);
     if (record && !s->undo) {
         const kn_package *package = kn_kernel_package(record->kernel);
+        d->level = kn_kernel_level(record->kernel);
         whole = whole && kni_set(&d->repository, kn_package_dir(package)) &&
                 kni_set(&d->revision, kn_kernel_revision(record->kernel)) &&
                 kni_set(&d->variant, kn_package_variant(package)) &&

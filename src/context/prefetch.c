@@ -1,0 +1,61 @@
+#include "context/prefetch.h"
+
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+#include "context/resolve.h"
+
+enum { THREADS_MAX = 16 };
+
+typedef struct fleet {
+    kn_context *ctx;
+    const kni_wanted_kernel **wanted;
+    size_t n;
+    atomic_size_t next;
+} fleet;
+
+static void *work(void *data)
+{
+    fleet *f = data;
+    for (size_t i; (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
+        kn_kernel *kernel = NULL;
+        kni_context_get(f->ctx, f->wanted[i]->reference, &f->wanted[i]->device, &kernel, NULL,
+                        NULL);
+    }
+    return NULL;
+}
+
+// A hub's, not kept, and not asked for by an earlier one.
+static bool is_wanted(kn_context *ctx, const fleet *f, const kni_wanted_kernel *one)
+{
+    kni_source source;
+    bool is = one->reference->kind != KN_REFERENCE_PATH &&
+              kni_source_init(&source, one->reference, NULL, NULL) == KN_OK;
+    if (!is)
+        return false;
+    is = !source.dir && !kni_kept_has(&ctx->kept, source.key, &one->device);
+    kni_source_dispose(&source);
+    for (size_t i = 0; is && i < f->n; ++i)
+        is = f->wanted[i]->reference != one->reference ||
+             !kni_same_kernels_fit(&f->wanted[i]->device, &one->device);
+    return is;
+}
+
+void kni_context_prefetch(kn_context *ctx, const kni_wanted_kernel *wanted, size_t n)
+{
+    pthread_t threads[THREADS_MAX];
+    size_t n_threads = 0;
+    fleet f = {.ctx = ctx, .wanted = kni_calloc(n, sizeof(*f.wanted))};
+    for (size_t i = 0; f.wanted && i < n; ++i)
+        if (is_wanted(ctx, &f, &wanted[i]))
+            f.wanted[f.n++] = &wanted[i];
+    atomic_init(&f.next, 0);
+    while (f.n > 1 && n_threads + 1 < f.n && n_threads < THREADS_MAX &&
+           pthread_create(&threads[n_threads], NULL, work, &f) == 0)
+        ++n_threads;
+    if (n_threads > 0)
+        work(&f); // this thread too
+    for (size_t i = 0; i < n_threads; ++i)
+        pthread_join(threads[i], NULL);
+    kni_free(f.wanted);
+}
