@@ -24,10 +24,12 @@ bool kni_fetch_leaves_out(const char *path)
 // A variant's name becomes part of a path.
 static kn_status check_variant(const char *variant, kn_error *err)
 {
-    if (!variant || strchr(variant, '/'))
-        return kn_error_set(err, KN_ERR_INVALID, "a variant '%s': expected one name",
-                            variant ? variant : "");
-    return kni_path_check_relative(variant, "a variant", err);
+    if (variant && !strchr(variant, '/') &&
+        kni_path_check_relative(variant, "a variant", NULL) == KN_OK)
+        return KN_OK;
+    return kn_error_set(err, KN_ERR_INVALID,
+                        "a variant '%s': expected a name, as kn_hub_list gives it",
+                        variant ? variant : "");
 }
 
 typedef struct files {

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "base/trace.h"
+#include "hub/ahead.h"
 #include "hub/ask.h"
 #include "hub/cached.h"
 #include "hub/hub.h"
@@ -240,9 +241,14 @@ static kn_status locate_online(search *s)
 {
     const kni_known_refs *known = NULL;
     kni_repo cached;
+    kni_ahead publisher = {.is_running = false};
     kn_error why = KN_ERROR_INIT, nothing = KN_ERROR_INIT;
     const bool is_cached = kni_cached_repo(s->hub, s->wanted.repo.id, &cached);
+    // What is cached has a record most likely, and then nobody is asked.
+    if (!is_cached && !s->wanted.consents && s->hub->settings.endpoint_is_trusted)
+        kni_ahead_publisher(&publisher, s->hub, &s->wanted.repo);
     kn_status st = kni_ask_refs(s->hub, &s->wanted.repo, is_cached, &known, &why);
+    kni_ahead_end(&publisher);
     if (st == KN_OK) {
         s->revision->repo = known->repo;
         s->refs = &known->refs;
@@ -301,7 +307,10 @@ static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_
 static kn_status look_for_move(search *s, bool follows, kn_revision **out)
 {
     const kni_moved *moved = NULL;
+    kni_ahead tree; // the next question of whoever resolves
+    kni_ahead_tree(&tree, s->hub, &s->revision->repo, s->revision->commit);
     kn_status st = kni_ask_moved(s->hub, &s->revision->repo, s->revision->commit, &moved, s->err);
+    kni_ahead_end(&tree);
     if (st != KN_OK || !moved)
         return st;
     kni_buf to = KNI_BUF_ANY;

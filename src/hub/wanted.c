@@ -280,24 +280,31 @@ kn_status kni_candidates_none(const kni_candidates *candidates, const kni_wanted
     return st;
 }
 
-const kni_ref *kni_released_as(const kni_refs *refs, const char *commit)
+static bool is_release(const kni_ref *ref, bool is_branch)
 {
-    for (size_t i = 0; i < refs->tags.count; ++i) {
-        const kni_ref *ref = &refs->tags.refs[i];
-        kni_version *version = NULL;
-        if (ref->name[0] != 'v' || strcmp(ref->commit, commit) != 0)
-            continue;
-        const bool is_release =
-            kni_version_parse(ref->name + 1, &version, NULL) == KN_OK && version;
-        kni_version_free(version);
-        if (is_release)
-            return ref;
-    }
-    for (size_t i = 0; i < refs->branches.count; ++i) {
-        const kni_ref *ref = &refs->branches.refs[i];
-        if (strcmp(ref->commit, commit) == 0 &&
-            (strcmp(ref->name, "main") == 0 || kni_version_branch(ref->name) >= 0))
-            return ref;
-    }
-    return NULL;
+    kni_version *version = NULL;
+    if (is_branch)
+        return strcmp(ref->name, "main") == 0 || kni_version_branch(ref->name) >= 0;
+    const bool is =
+        ref->name[0] == 'v' && kni_version_parse(ref->name + 1, &version, NULL) == KN_OK && version;
+    kni_version_free(version);
+    return is;
+}
+
+const kni_ref *kni_released_as(const kni_refs *refs, const char *commit, const char *asked)
+{
+    const kni_ref_list *const lists[] = {&refs->tags, &refs->branches};
+    const kni_ref *found = NULL;
+    for (size_t l = 0; l < KN_LEN(lists); ++l)
+        for (size_t i = 0; i < lists[l]->count; ++i) {
+            const kni_ref *ref = &lists[l]->refs[i];
+            const bool is_asked = asked && strcmp(ref->name, asked) == 0;
+            if ((found && !is_asked) || strcmp(ref->commit, commit) != 0 ||
+                !is_release(ref, lists[l] == &refs->branches))
+                continue;
+            found = ref;
+            if (is_asked)
+                return found;
+        }
+    return found;
 }

@@ -7,7 +7,7 @@
 #include "context/context.h"
 #include "context/prefetch.h"
 #include "kernelize/decide.h"
-#include "mapping/trie.h"
+#include "mapping/mapping.h"
 
 // The machine's first device that the mapping names, else cpu.
 static kn_status pick_device(kn_context *ctx, kni_request *request, kn_error *err)
@@ -61,6 +61,8 @@ static kn_status prefetch(kn_context *ctx, const kni_request *request, const cha
         .device_index = request->device_index >= 0 ? request->device_index : 0,
     };
     size_t n = 0;
+    if (!request->mapping->had_hub || n_layers < 2)
+        return KN_OK;
     kni_wanted_kernel *wanted = kni_calloc(n_layers, sizeof(*wanted));
     if (!wanted)
         return kni_no_memory(err);

@@ -12,6 +12,7 @@
 #include "kernelize/bind.h"
 #include "kernelize/decide.h"
 #include "kernelize/native.h"
+#include "mapping/mapping.h"
 
 // A module that was met: what the walk says of it, until its decision is made.
 typedef struct met {
@@ -263,6 +264,8 @@ static kn_status prefetch(work *w, kn_error *err)
     const size_t n_decisions = w->plan->n_decisions;
     kn_status st = KN_OK;
     size_t n = 0;
+    if (!w->request->mapping->had_hub || n_decisions < 2)
+        return KN_OK;
     kni_wanted_kernel *wanted = kni_calloc(n_decisions, sizeof(*wanted));
     if (!wanted)
         return kni_no_memory(err);

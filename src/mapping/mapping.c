@@ -17,6 +17,7 @@ kn_mapping *kni_mapping_copy(const kn_mapping *base)
     mapping->layers = base ? kni_trie_ref(base->layers) : NULL;
     mapping->next_rank = base ? base->next_rank : 0;
     mapping->n_rows = base ? base->n_rows : 0;
+    mapping->had_hub = base && base->had_hub;
     atomic_init(&mapping->rows, NULL);
     return mapping;
 }

@@ -19,6 +19,7 @@ struct kn_mapping {
     kni_trie *layers;
     uint64_t next_rank; // above every rank in it
     size_t n_rows;
+    bool had_hub; // some reference of it, or of one that it was made from, is a hub's
     _Atomic(kni_mapping_row *) rows; // in order of registration; NULL until somebody asks
 };
 

@@ -105,6 +105,8 @@ kn_status kni_mapping_register(const kn_mapping *base, kni_registration *items, 
     *out = NULL;
     if (!mapping)
         return kni_no_memory(err);
+    for (size_t i = 0; i < n_items; ++i)
+        mapping->had_hub |= items[i].reference->kind != KN_REFERENCE_PATH;
     qsort(items, n_items, sizeof(*items), compare_items);
     for (size_t i = 0, n; st == KN_OK && i < n_items; i += n) {
         for (n = 1; i + n < n_items && is_same_layer(&items[i], &items[i + n]); ++n)
@@ -208,6 +210,8 @@ kn_status kn_mapping_join(const kn_mapping *base, const kn_mapping *over, kn_map
     if (st != KN_OK)
         return st;
     j.mapping = kni_mapping_copy(base);
+    if (j.mapping)
+        j.mapping->had_hub |= over && over->had_hub;
     if (!j.mapping)
         return kni_no_memory(err);
     kni_trie_each(over ? over->layers : NULL, join_layer, &j);

@@ -152,9 +152,10 @@ static void try_row(world *w, const row *r, uint32_t fallback)
     kn_entry entries[2] = {
         *KN_ENTRY(.layer = "Good", .device = r->device, .path = w->dir.root, .layer_name = "Both")};
     const size_t n = r->entry.device ? 2 : 1;
-    entries[1] = *KN_ENTRY(.layer = "L", .device = r->entry.device, .capability = r->entry.range,
-                           .mode = r->entry.mode, .repo_id = r->entry.repo_id,
-                           .layer_name = r->entry.layer_name);
+    entries[1] =
+        *KN_ENTRY(.layer = "L", .device = r->entry.device, .capability = r->entry.range,
+                  .mode = r->entry.mode, .repo_id = r->entry.repo_id,
+                  .version = r->entry.repo_id ? "1" : NULL, .layer_name = r->entry.layer_name);
     if (!r->entry.repo_id)
         entries[1].path = r->entry.path ? r->entry.path : w->dir.root;
     kn_mapping *map = world_map(w, entries, n);

@@ -1,0 +1,49 @@
+#include "hub/ahead.h"
+
+#include <stdio.h>
+
+static void *run(void *data)
+{
+    kni_ahead *ahead = data;
+    ahead->ask(ahead);
+    return NULL;
+}
+
+static void begin(kni_ahead *ahead, void (*ask)(kni_ahead *ahead))
+{
+    ahead->ask = ask;
+    ahead->is_running = pthread_create(&ahead->thread, NULL, run, ahead) == 0;
+}
+
+static void ask_publisher(kni_ahead *ahead)
+{
+    const kni_known_publisher *known = NULL;
+    kni_ask_publisher(ahead->hub, ahead->what, &known, NULL);
+}
+
+static void ask_tree(kni_ahead *ahead)
+{
+    const kni_known_tree *known = NULL;
+    kni_ask_tree(ahead->hub, &ahead->repo, ahead->what, false, &known, NULL);
+}
+
+void kni_ahead_publisher(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo)
+{
+    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
+    kni_repo_owner(repo, ahead->what);
+    begin(ahead, ask_publisher);
+}
+
+void kni_ahead_tree(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *commit)
+{
+    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
+    snprintf(ahead->what, sizeof(ahead->what), "%s", commit);
+    begin(ahead, ask_tree);
+}
+
+void kni_ahead_end(kni_ahead *ahead)
+{
+    if (ahead->is_running)
+        pthread_join(ahead->thread, NULL);
+    ahead->is_running = false;
+}
