@@ -117,7 +117,7 @@ kn_status kni_dependencies_parse(const char *text, size_t size, const char *name
     kn_status st = kni_toml_parse(text, size, name, &document, err);
     if (st == KN_OK)
         st = find_table(&r, document, &table);
-    if (st != KN_OK)
+    if (st != KN_OK || !table)
         goto done;
     if (table->n_children > KNI_LOCK_ENTRIES_MAX)
         st = FAIL(&r, table, "names %zu kernels: expected at most %d", table->n_children,
@@ -146,7 +146,7 @@ kn_status kni_dependencies_read(const char *path, kni_dependencies *out, kn_erro
 
 void kni_dependencies_dispose(kni_dependencies *dependencies)
 {
-    for (size_t i = 0; i < dependencies->count; ++i) {
+    for (size_t i = 0; dependencies->items && i < dependencies->count; ++i) {
         kni_free(dependencies->items[i].repo_id);
         kni_free(dependencies->items[i].specifier);
     }

@@ -258,7 +258,7 @@ kn_status kni_lock_read(const char *path, kni_lock *out, kn_error *err)
 
 void kni_lock_entry_dispose(kni_lock_entry *entry)
 {
-    for (size_t i = 0; i < entry->n_hashes; ++i)
+    for (size_t i = 0; entry->hashes && i < entry->n_hashes; ++i)
         kni_free(entry->hashes[i].variant);
     kni_free(entry->hashes);
     kni_free(entry->repo_id);

@@ -84,7 +84,7 @@ kn_status kni_sum_manifest(const kni_sum_file *files, size_t n, char sha256[KNI_
 
 static void dispose_variant(kni_sum_variant *variant)
 {
-    for (size_t i = 0; i < variant->n_files; ++i)
+    for (size_t i = 0; variant->files && i < variant->n_files; ++i)
         kni_free(variant->files[i].path);
     kni_free(variant->files);
     kni_free(variant->name);
@@ -92,7 +92,7 @@ static void dispose_variant(kni_sum_variant *variant)
 
 void kni_sum_kernel_dispose(kni_sum_kernel *kernel)
 {
-    for (size_t i = 0; i < kernel->n_variants; ++i)
+    for (size_t i = 0; kernel->variants && i < kernel->n_variants; ++i)
         dispose_variant(&kernel->variants[i]);
     kni_free(kernel->variants);
     kni_free(kernel->version);
