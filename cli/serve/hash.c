@@ -104,15 +104,17 @@ void serve_git_object(const char *kind, const void *data, size_t size, char out[
     end(ctx, out);
 }
 
-static kn_status read_hashes(int fd, const char *path, const serve_stamp *stamp, serve_hashes *out,
-                             kn_error *err)
+static kn_status read_hashes(int fd, const char *path, const serve_stamp *stamp, bool with_blob,
+                             serve_hashes *out, kn_error *err)
 {
     kn_status st = KN_OK;
     unsigned char *chunk = cli_alloc(CHUNK);
-    EVP_MD_CTX *sha256 = begin(EVP_sha256()), *blob = begin(EVP_sha1());
+    EVP_MD_CTX *sha256 = begin(EVP_sha256()), *blob = with_blob ? begin(EVP_sha1()) : NULL;
     uint64_t at = 0;
-    add_header(blob, "blob", stamp->size);
-    for (;;) {
+    out->blob[0] = '\0';
+    if (blob)
+        add_header(blob, "blob", stamp->size);
+    while (at <= stamp->size) { // a file that grows without end is not followed
         const ssize_t n = pread(fd, chunk, CHUNK, (off_t)at);
         if (n < 0 && errno == EINTR)
             continue;
@@ -123,7 +125,8 @@ static kn_status read_hashes(int fd, const char *path, const serve_stamp *stamp,
         if (n == 0)
             break;
         add(sha256, chunk, (size_t)n);
-        add(blob, chunk, (size_t)n);
+        if (blob)
+            add(blob, chunk, (size_t)n);
         at += (uint64_t)n;
     }
     struct stat after;
@@ -135,7 +138,8 @@ static kn_status read_hashes(int fd, const char *path, const serve_stamp *stamp,
             st = kn_error_set(err, KN_ERR_CONFLICT, "%s: changed while it was read", path);
     }
     end(sha256, st == KN_OK ? out->sha256 : NULL);
-    end(blob, st == KN_OK ? out->blob : NULL);
+    if (blob)
+        end(blob, st == KN_OK ? out->blob : NULL);
     free(chunk);
     return st;
 }
@@ -169,14 +173,14 @@ static void make_room(serve_hash_cache *cache)
 }
 
 kn_status serve_hash(serve_hash_cache *cache, int fd, const char *path, const serve_stamp *stamp,
-                     serve_hashes *out, kn_error *err)
+                     bool with_blob, serve_hashes *out, kn_error *err)
 {
     struct timespec now;
     bool known = false;
     pthread_mutex_lock(&cache->lock);
     if (cache->n_slots) {
         const serve_hash_slot *slot = find(cache->slots, cache->n_slots, stamp);
-        known = serve_stamp_equal(&slot->stamp, stamp);
+        known = serve_stamp_equal(&slot->stamp, stamp) && (slot->hashes.blob[0] || !with_blob);
         if (known)
             *out = slot->hashes;
     }
@@ -184,7 +188,7 @@ kn_status serve_hash(serve_hash_cache *cache, int fd, const char *path, const se
     if (known)
         return KN_OK;
     clock_gettime(CLOCK_REALTIME, &now);
-    const kn_status st = read_hashes(fd, path, stamp, out, err);
+    const kn_status st = read_hashes(fd, path, stamp, with_blob, out, err);
     // A clock that was set back makes the future: such files are read again until it has passed.
     out->is_settled = stamp->ctime_ns < nanoseconds(&now) - SETTLED_NS;
     if (st != KN_OK || !out->is_settled)

@@ -23,7 +23,8 @@ bool serve_stamp_equal(const serve_stamp *a, const serve_stamp *b);
 
 typedef struct serve_hashes {
     char sha256[SERVE_SHA256_SIZE];
-    char blob[SERVE_SHA1_SIZE]; // git's: SHA-1 of "blob SIZE\0" and the bytes
+    char blob
+        [SERVE_SHA1_SIZE]; // git's: SHA-1 of "blob SIZE\0" and the bytes; "": it was not asked for
     // False: it changed so short a time ago that another change could leave the same stamp; the next look must read it again.
     bool is_settled;
 } serve_hashes;
@@ -41,7 +42,7 @@ typedef struct serve_hash_cache {
 // Of the file open at fd, whose stamp is `stamp`; `path` names it in messages. Error: KN_ERR_CONFLICT: it changed meanwhile;
 // KN_ERR_IO. Threads: any.
 kn_status serve_hash(serve_hash_cache *cache, int fd, const char *path, const serve_stamp *stamp,
-                     serve_hashes *out, kn_error *err);
+                     bool with_blob, serve_hashes *out, kn_error *err);
 void serve_hash_cache_dispose(serve_hash_cache *cache);
 
 void serve_hex(const unsigned char *bytes, size_t size, char *out); // 2 * size + 1 bytes

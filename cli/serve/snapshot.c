@@ -73,7 +73,8 @@ static kn_status hash_file(const serve_place *place, serve_hash_cache *cache, ui
         st = kn_error_set(err, is_gone ? KN_ERR_CONFLICT : KN_ERR_IO, "%s: cannot be opened: %s",
                           title, strerror(errno));
     } else {
-        st = serve_hash(cache, fd, title, &entry->stamp, &hashes, err);
+        st = serve_hash(cache, fd, title, &entry->stamp, !is_large(entry, large_bytes), &hashes,
+                        err);
         close(fd);
     }
     free(title);
