@@ -16,6 +16,7 @@ LARGE = os.urandom(3 << 20)
 FILES = {"README.md": "# relu\n", "build/v1/metadata.json": '{"name": "relu"}\n', "build/v1/relu.so": b"\x7fELF small",
          "build/v1/weights.bin": LARGE, "build.txt": "sorts between\n", "build/v2/a b#c.py": "pass\n", "empty": b"",
          "build/v1/\u00e9.txt": "not ASCII\n"}
+EXECUTABLE = "build/v2/a b#c.py"
 TAGGED = {"README.md": "tagged\n"}
 MODEL = {"config.json": "{}\n", "model.so": b"code"}
 
@@ -47,7 +48,9 @@ class Case(unittest.TestCase):
 
     @classmethod
     def fill(cls, top):
-        write_ref(top, "kernels/acme/relu/branches/main", FILES)
+        main = write_ref(top, "kernels/acme/relu/branches/main", FILES)
+        (main / EXECUTABLE).chmod(0o755)
+        (main / "nothing/in/it").mkdir(parents=True)
         write_ref(top, "kernels/acme/relu/branches/v1", FILES)
         write_ref(top, "kernels/acme/relu/branches/feature%2Fx", TAGGED)
         write_ref(top, "kernels/acme/relu/tags/v1.0.0", TAGGED)
@@ -170,6 +173,7 @@ class Listings(Case):
     def test_hashes_are_those_of_git(self):
         with tempfile.TemporaryDirectory() as work:
             write_ref(work, ".", {p: pointer(d) if p.endswith((".so", ".bin")) else d for p, d in FILES.items()})
+            (pathlib.Path(work) / EXECUTABLE).chmod(0o755)
             for words in (["init", "-q"], ["add", "-A"]):
                 subprocess.run(["git", *words], cwd=work, check=True, capture_output=True)
             tree = subprocess.run(["git", "write-tree"], cwd=work, check=True, capture_output=True, text=True).stdout.strip()
