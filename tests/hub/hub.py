@@ -186,11 +186,14 @@ class Case(unittest.TestCase):
         folder = (client or self.client).cache / (repo or self.repo).folder
         return any(folder.glob("snapshots/*/build/*/metadata.json"))
 
+    SNAPSHOT = ("import sys, json, huggingface_hub\n"
+                "print(huggingface_hub.snapshot_download(**json.loads(sys.argv[1])))")
+
+    def snapshot_arguments(self, revision=None, repo=None, offline=False):
+        repo = repo or self.repo
+        return json.dumps({"repo_id": repo.id, "repo_type": repo.kind[:-1], "revision": revision, "local_files_only": offline,
+                           "allow_patterns": [f"build/{hub_tree.VARIANT}/*"]})
+
     def snapshot_download(self, *, client=None, revision=None, repo=None, offline=False, **how):
         """By huggingface_hub: the finished process, which prints the snapshot."""
-        repo = repo or self.repo
-        code = ("import sys, json, huggingface_hub\n"
-                "print(huggingface_hub.snapshot_download(**json.loads(sys.argv[1])))")
-        args = {"repo_id": repo.id, "repo_type": repo.kind[:-1], "revision": revision, "local_files_only": offline,
-                "allow_patterns": [f"build/{hub_tree.VARIANT}/*"]}
-        return (client or self.client).python(code, json.dumps(args), **how)
+        return (client or self.client).python(self.SNAPSHOT, self.snapshot_arguments(revision, repo, offline), **how)
