@@ -115,7 +115,7 @@ static bool parse(const cli_usage *usage, int argc, char **argv, size_t most, cl
             add_text(operands, argv[i]);
         }
     }
-    if (usage->operand && operands->count == 0) {
+    if (usage->operand && usage->operand[0] != '[' && operands->count == 0) {
         cli_fail("%s: %s is missing, see 'kernels %s --help'", usage->verb, usage->operand,
                  usage->verb);
         *status = CLI_TROUBLE;

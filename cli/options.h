@@ -31,7 +31,7 @@ typedef struct cli_option {
 
 typedef struct cli_usage {
     const char *verb;
-    const char *operand; // "DIR"; NULL: the verb takes none
+    const char *operand; // "DIR"; "[DIR]": may be absent; NULL: the verb takes none
     const char *about;   // what it does, and its exit statuses
     const cli_option *options;
     size_t n_options;
