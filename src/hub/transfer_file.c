@@ -1,14 +1,25 @@
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "hub/transfer_run.h"
 
+enum {
+    BLOCK_SIZE =
+        64 << 10, // libcurl gives 16 KiB at a time: writing those costs nearly twice as much
+    WRITEBACK_SIZE =
+        1 << 20, // so much is sent on its way to the disk, not to wait for all of it at the end
+};
+
 kn_status kni_download_open(kni_download *download, kn_error *err)
 {
     const kni_want *want = download->want;
     if (download->temporary.fd >= 0)
         return KN_OK;
+    download->block = kni_alloc(want->size < BLOCK_SIZE ? (size_t)want->size : BLOCK_SIZE);
+    if (!download->block)
+        return kni_no_memory(err);
     const kn_status st = kni_cache_begin_blob(download->run->writer, want->blob, want->size,
                                               &download->temporary, err);
     if (st != KN_OK)
@@ -16,16 +27,39 @@ kn_status kni_download_open(kni_download *download, kn_error *err)
     return kni_blob_hash_begin(&download->hash, strlen(want->blob), want->size, err);
 }
 
+static kn_status write_block(kni_download *download, kn_error *err)
+{
+    kni_blob_file *temporary = &download->temporary;
+    const size_t size = download->block_size;
+    if (size == 0)
+        return KN_OK;
+    download->block_size = 0;
+    kn_status st =
+        kni_cache_append_blob(download->run->writer, temporary, download->block, size, err);
+    if (st == KN_OK)
+        st = kni_blob_hash_add(&download->hash, download->block, size, err);
+    if (st == KN_OK &&
+        temporary->size / WRITEBACK_SIZE != (temporary->size - size) / WRITEBACK_SIZE)
+        (void)sync_file_range(temporary->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return st;
+}
+
 static kn_status take_bytes(void *user, const void *data, size_t size, kn_error *err)
 {
     kni_download *download = user;
+    const uint64_t whole = download->want->size;
+    const size_t capacity = whole < BLOCK_SIZE ? (size_t)whole : BLOCK_SIZE;
     kn_status st = kni_download_open(download, err);
-    if (st == KN_OK)
-        st = kni_cache_append_blob(download->run->writer, &download->temporary, data, size, err);
-    if (st == KN_OK)
-        st = kni_blob_hash_add(&download->hash, data, size, err);
-    if (st == KN_OK)
-        __atomic_fetch_add(&download->want->bytes, size, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&download->want->bytes, size, __ATOMIC_RELAXED);
+    for (const char *at = data; st == KN_OK && size > 0;) {
+        const size_t room = capacity - download->block_size, n = size < room ? size : room;
+        memcpy(download->block + download->block_size, at, n);
+        download->block_size += n;
+        at += n;
+        size -= n;
+        if (n == room)
+            st = write_block(download, err);
+    }
     return st;
 }
 
@@ -36,6 +70,7 @@ static kn_status begin_again(void *user, kn_error *err)
     if (download->temporary.fd < 0)
         return KN_OK;
     __atomic_store_n(&download->want->bytes, 0, __ATOMIC_RELAXED);
+    download->block_size = 0;
     const kn_status st = kni_cache_restart_blob(download->run->writer, &download->temporary, err);
     return st == KN_OK ? kni_blob_hash_begin(&download->hash, strlen(want->blob), want->size, err)
                        : st;
@@ -46,6 +81,8 @@ kn_status kni_download_check(kni_download *download, kn_error *err)
     const kni_want *want = download->want;
     char blob[KNI_SHA256_SIZE];
     kn_status st = kni_download_open(download, err); // a blob without bytes was never written to
+    if (st == KN_OK)
+        st = write_block(download, err);
     if (st == KN_OK)
         st = kni_blob_hash_end(&download->hash, blob, err);
     if (st != KN_OK)
@@ -120,6 +157,8 @@ void kni_download_close(kni_download *download)
 {
     kni_cache_abandon_blob(download->run->writer, &download->temporary);
     kni_blob_hash_dispose(&download->hash);
+    kni_free(download->block);
+    download->block = NULL;
 }
 
 void kni_download_dispose(kni_download *download)

@@ -59,6 +59,8 @@ typedef struct kni_download {
     char *subject;
     kni_blob_file temporary;
     kni_blob_hash hash;
+    char *block; // received, and neither written nor hashed yet
+    size_t block_size;
     kni_http_request request;
     struct kni_download *next; // of those that wait for the disk
 } kni_download;
