@@ -1,0 +1,423 @@
+// The spine over a hub: what is fetched when, what is refused before it runs, what is asked again.
+#include "hub/hub_world.h"
+#include "support/package_dir.h"
+
+#include "base/str.h"
+#include "context/context.h"
+#include "kernels/kernelize.h"
+
+#define LAYERS                                                                                     \
+    ", \"library\": \"kernel.so\", \"layers\": {\"Scale\": {\"signature\": \"(x: f32 [...], "      \
+    "factor: float = 2.0) -> (y: like x)\", \"forward\": \"scale(y, x, factor)\"}}"
+#define CUDA_LAYERS ", \"backend\": {\"type\": \"cuda\"}" LAYERS
+
+enum { KEPT_MAX = 256 };
+
+typedef struct site {
+    hub_world world;
+    package_dir dir;
+    char *kept[KEPT_MAX]; // what the server answers
+    size_t n_kept;
+    kn_context *ctx;
+} site;
+
+static const char *keep(site *s, kni_buf *text)
+{
+    assert_true(s->n_kept < KEPT_MAX);
+    assert_false(text->failed);
+    s->kept[s->n_kept] = kni_buf_take(text);
+    assert_non_null(s->kept[s->n_kept]);
+    return s->kept[s->n_kept++];
+}
+
+static const char *keep_path(site *s, const char *format, const char *id, const char *rest)
+{
+    kni_buf text = KNI_BUF_ANY;
+    kni_buf_printf(&text, format, id, rest);
+    return keep(s, &text);
+}
+
+// Everything of s->dir as a commit of o/<name>, to which main and v1.0 point.
+static void serve(site *s, const char *name, const char *commit)
+{
+    kni_names files;
+    kni_buf tree = KNI_BUF_ANY, refs = KNI_BUF_ANY;
+    assert_int_equal(kni_tree_list(s->dir.root, &files, NULL), KN_OK);
+    for (size_t i = 0; i < files.count; ++i) {
+        kni_buf bytes = KNI_BUF_ANY, path = KNI_BUF_ANY;
+        char local[PACKAGE_PATH_MAX], blob[KNI_SHA256_SIZE];
+        kni_blob_hash hash = {0};
+        const bool is_large = kni_span_ends(kni_span_of(files.names[i]), ".so");
+        if (strcmp(files.names[i], "canary") == 0)
+            continue;
+        package_read(package_path(s->dir.root, files.names[i], local), &bytes);
+        assert_int_equal(kni_blob_hash_begin(&hash, is_large ? 64 : 40, bytes.size, NULL), KN_OK);
+        assert_int_equal(kni_blob_hash_add(&hash, bytes.data, bytes.size, NULL), KN_OK);
+        assert_int_equal(kni_blob_hash_end(&hash, blob, NULL), KN_OK);
+        kni_blob_hash_dispose(&hash);
+        kni_buf_printf(
+            &tree, "%s{\"type\": \"file\", \"path\": \"%s\", \"size\": %zu, \"oid\": \"%s\"",
+            tree.size ? ", " : "[", files.names[i], bytes.size, is_large ? WORLD_D : blob);
+        if (is_large)
+            kni_buf_printf(&tree,
+                           ", \"lfs\": {\"oid\": \"%s\", \"size\": %zu, \"pointerSize\": 130}",
+                           blob, bytes.size);
+        kni_buf_puts(&tree, "}");
+        kni_buf_printf(&path, "/kernels/o/%s/resolve/%s/%s", name, commit, files.names[i]);
+        const size_t size = bytes.size;
+        const char *at = keep(s, &path), *body = keep(s, &bytes);
+        http_server_add(s->world.server,
+                        (http_reply){.path = at, .body = body, .size = size, .times = -1});
+    }
+    kni_buf_puts(&tree, "]");
+    kni_buf_printf(&refs,
+                   "{\"branches\": [{\"name\": \"main\", \"targetCommit\": \"%s\"}], \"tags\": "
+                   "[{\"name\": \"v1.0\", \"targetCommit\": \"%s\"}], \"converts\": []}",
+                   commit, commit);
+    kni_buf tree_path = KNI_BUF_ANY;
+    kni_buf_printf(&tree_path, "/api/kernels/o/%s/tree/%s/build?recursive=true&expand=false", name,
+                   commit);
+    hub_world_answer(&s->world, keep(s, &tree_path), keep(s, &tree));
+    hub_world_answer(&s->world, keep_path(s, "/api/kernels/o/%s/refs%s", name, ""), keep(s, &refs));
+    kni_names_free(&files);
+}
+
+static void open_context(site *s, uint32_t flags)
+{
+    char cache[4096], state[4096];
+    kn_error err = KN_ERROR_INIT;
+    const char *endpoint = http_server_url(s->world.server, "127.0.0.1", "");
+    kn_context_close(s->ctx);
+    s->ctx = NULL;
+    snprintf(cache, sizeof(cache), "%s/cache", s->world.dir);
+    snprintf(state, sizeof(state), "%s/state", s->world.dir);
+    const kn_hub_options hub = {.struct_size = sizeof(hub),
+                                .endpoint = endpoint,
+                                .token = "",
+                                .cache_dir = cache,
+                                .state_dir = state,
+                                .trusted_endpoints = &endpoint,
+                                .n_trusted_endpoints = 1,
+                                .flags = flags ? flags : KN_HUB_ONLINE};
+    if (kn_context_open(KN_CONTEXT_OPTIONS(.hub = &hub, .device = "cpu,cuda:9.0@12.8",
+                                           .log = hub_world_log, .log_user = &s->world,
+                                           .log_level = KN_LOG_INFO),
+                        &s->ctx, &err) != KN_OK)
+        fail_msg("%s", kn_error_text(&err));
+    kni_http_set_second(kn_context_hub(s->ctx)->http, 2);
+}
+
+static void site_init(site *s)
+{
+    *s = (site){.n_kept = 0};
+    unsetenv("LOCAL_KERNELS");
+    hub_world_init(&s->world);
+    hub_world_answer(&s->world, "/api/organizations/o/overview", WORLD_TRUSTED);
+    package_root(&s->dir);
+    package_set_canary(&s->dir);
+}
+
+static void site_dispose(site *s)
+{
+    kn_context_close(s->ctx);
+    hub_world_dispose(&s->world);
+    package_remove(&s->dir);
+    for (size_t i = 0; i < s->n_kept; ++i)
+        kni_free(s->kept[i]);
+}
+
+static void add_variant(site *s, const char *variant, const char *fixture, const char *members)
+{
+    char dir[PACKAGE_PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/build/%s", s->dir.root, variant);
+    package_copy_library(dir, fixture, "kernel.so");
+    package_seal(dir, members);
+}
+
+static kn_kernel *get(site *s, kn_kernel_options opts)
+{
+    kn_kernel *kernel = NULL;
+    kn_error err = KN_ERROR_INIT;
+    opts.struct_size = sizeof(opts);
+    if (kn_context_get_kernel(s->ctx, &opts, &kernel, NULL, &err) != KN_OK)
+        fail_msg("%s", kn_error_text(&err));
+    return kernel;
+}
+
+static void refused(site *s, kn_kernel_options opts, kn_status status, const char *says)
+{
+    kn_kernel *kernel = NULL;
+    kn_error err = KN_ERROR_INIT;
+    opts.struct_size = sizeof(opts);
+    const kn_status st = kn_context_get_kernel(s->ctx, &opts, &kernel, NULL, &err);
+    if (st != status || !strstr(kn_error_text(&err), says))
+        fail_msg("status %d: '%s' lacks '%s'", (int)st, kn_error_text(&err), says);
+    assert_null(kernel);
+    kn_error_dispose(&err);
+}
+
+static size_t requests(site *s)
+{
+    return http_server_count(s->world.server);
+}
+
+static void test_cold_and_warm(void **state)
+{
+    (void)state;
+    site s;
+    char *dir = NULL;
+    kn_revision *revision = NULL;
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    serve(&s, "n", WORLD_A);
+    open_context(&s, 0);
+    kn_kernel *kernel = get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+    assert_string_equal(kn_kernel_revision(kernel), WORLD_A);
+    assert_int_equal(kn_kernel_level(kernel), KN_LEVEL_TRANSPORT);
+    assert_string_equal(kn_package_variant(kn_kernel_package(kernel)), PACKAGE_VARIANT);
+    assert_int_equal(package_canary_count(&s.dir), 1);
+    // Once in this context; other ways to the same commit find the same kernel.
+    const size_t cold = requests(&s);
+    assert_ptr_equal(get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"}), kernel);
+    assert_ptr_equal(get(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A}), kernel);
+    assert_int_equal(requests(&s), cold);
+    // A new one: a commit that is cached needs no request, online either.
+    open_context(&s, 0);
+    get(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A});
+    assert_int_equal(requests(&s), cold);
+    open_context(&s, KN_HUB_OFFLINE);
+    get(&s, (kn_kernel_options){.repo_id = "o/n", .version = ">=1,<2"});
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .version = ">=2"}, KN_ERR_NOT_FOUND,
+            "offline mode");
+    assert_int_equal(kn_context_fetch_kernel(s.ctx,
+                                             KN_KERNEL_OPTIONS(.repo_id = "o/n", .version = ">=1"),
+                                             &dir, &revision, NULL, NULL),
+                     KN_OK);
+    assert_non_null(strstr(dir, "/snapshots/" WORLD_A "/build/" PACKAGE_VARIANT));
+    assert_string_equal(kn_revision_ref(revision), "v1.0");
+    kn_string_free(dir);
+    kn_revision_free(revision);
+    assert_int_equal(requests(&s), cold);
+    site_dispose(&s);
+}
+
+// Metadata that does not fit ends it: the rest is not fetched. Then the next candidate.
+static void test_metadata_first(void **state)
+{
+    (void)state;
+    site s;
+    site_init(&s);
+    add_variant(&s, "tvm-ffi01-cpu-" PACKAGE_CPU "-linux", "good.so", CUDA_LAYERS);
+    serve(&s, "n", WORLD_A);
+    open_context(&s, 0);
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"}, KN_ERR_INCOMPATIBLE,
+            "metadata.json says that the library is for 'cuda'");
+    assert_int_equal(hub_world_count(&s.world, "/kernels/o/n/resolve/" WORLD_A
+                                               "/build/" PACKAGE_VARIANT "/kernel.so"),
+                     0);
+    assert_int_equal(package_canary_count(&s.dir), 0);
+    site_dispose(&s);
+}
+
+// A cached variant that does not suit does not hide those that are not cached.
+static void test_looks_further(void **state)
+{
+    (void)state;
+    site s;
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    add_variant(&s, "torch28-cxx11-cu128-x86_64-linux", "good.so", CUDA_LAYERS);
+    serve(&s, "n", WORLD_A);
+    open_context(&s, 0);
+    char *dir = NULL;
+    kn_revision *revision = NULL;
+    assert_int_equal(kn_hub_resolve(kn_context_hub(s.ctx),
+                                    KN_HUB_WISH(.repo_id = "o/n", .version = "~=1.0"), &revision,
+                                    NULL, NULL),
+                     KN_OK);
+    assert_int_equal(kn_hub_fetch(kn_context_hub(s.ctx), revision,
+                                  "torch28-cxx11-cu128-x86_64-linux", &dir, NULL),
+                     KN_OK);
+    kn_string_free(dir);
+    kn_revision_free(revision);
+    open_context(&s, 0);
+    get(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A});
+    open_context(&s, KN_HUB_OFFLINE);
+    get(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A});
+    site_dispose(&s);
+}
+
+// What lies in the cache is held against metadata.json's digests, or the blob's name where it has none, before anything of it runs.
+static void test_damaged_cache(void **state)
+{
+    (void)state;
+    site s;
+    char command[9000];
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    serve(&s, "n", WORLD_A);
+    open_context(&s, 0);
+    char *dir = NULL;
+    assert_int_equal(
+        kn_context_fetch_kernel(s.ctx, KN_KERNEL_OPTIONS(.repo_id = "o/n", .version = "~=1.0"),
+                                &dir, NULL, NULL, NULL),
+        KN_OK);
+    assert_int_equal(package_canary_count(&s.dir), 0); // nothing was loaded
+    open_context(&s, KN_HUB_OFFLINE);
+    snprintf(command, sizeof(command),
+             "printf X | dd of='%s/kernel.so' bs=1 seek=9 conv=notrunc 2>/dev/null", dir);
+    assert_int_equal(system(command), 0);
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A}, KN_ERR_UNTRUSTED,
+            "kernel.so");
+    // A link that leads elsewhere is no link of a cache, whatever it leads to.
+    snprintf(command, sizeof(command),
+             "cp -L '%s/build/%s/kernel.so' '%s/elsewhere.so' && ln -sfn '%s/elsewhere.so' "
+             "'%s/kernel.so'",
+             s.dir.root, PACKAGE_VARIANT, s.world.dir, s.world.dir, dir);
+    assert_int_equal(system(command), 0);
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A}, KN_ERR_NOT_FOUND,
+            "offline mode");
+    assert_int_equal(package_canary_count(&s.dir), 0);
+    kn_string_free(dir);
+    site_dispose(&s);
+}
+
+static void write_sums(site *s, const char *name, bool is_right, char path[4096])
+{
+    kni_names files;
+    kni_buf text = KNI_BUF_ANY, lines = KNI_BUF_ANY, list = KNI_BUF_ANY;
+    char hex[129];
+    kni_digest digest;
+    assert_int_equal(kni_tree_list(s->dir.variant, &files, NULL), KN_OK);
+    for (size_t i = 0; i < files.count; ++i) {
+        kni_buf bytes = KNI_BUF_ANY;
+        char local[PACKAGE_PATH_MAX];
+        package_read(package_path(s->dir.variant, files.names[i], local), &bytes);
+        if (!is_right && i == 0)
+            bytes.data[0] ^= 1;
+        assert_int_equal(kni_digest_bytes(KNI_SHA256, bytes.data, bytes.size, &digest, NULL),
+                         KN_OK);
+        kni_digest_hex(&digest, hex);
+        kni_buf_printf(&lines, "%s %zu %s\n", hex, bytes.size, files.names[i]);
+        kni_buf_printf(&list, "%s\"%s\": {\"sha256\": \"%s\", \"size\": %zu}", i ? ", " : "",
+                       files.names[i], hex, bytes.size);
+        kni_buf_dispose(&bytes);
+    }
+    assert_int_equal(kni_digest_bytes(KNI_SHA256, lines.data, lines.size, &digest, NULL), KN_OK);
+    kni_digest_hex(&digest, hex);
+    kni_buf_printf(&text,
+                   "{\"format\": \"kernels.lock.sums\", \"version\": 1, \"source\": \"m.toml\", "
+                   "\"kernels\": [{\"repo_id\": \"o/n\", "
+                   "\"repo_type\": \"kernel\", \"version\": \"~=1.0\", \"ref\": \"v1.0\", "
+                   "\"commit\": \"" WORLD_A "\", \"variants\": {\"%s\": "
+                   "{\"manifest\": \"%s\", \"files\": {%s}}}}]}\n",
+                   PACKAGE_VARIANT, hex, kni_buf_text(&list));
+    temp_dir_text(s->world.dir, name, kni_buf_text(&text));
+    snprintf(path, 4096, "%s/%s", s->world.dir, name);
+    kni_names_free(&files);
+    kni_buf_dispose(&lines);
+    kni_buf_dispose(&list);
+    kni_buf_dispose(&text);
+}
+
+// A lock with content hashes pins, and stands for the publisher; other bytes are refused, fetched or cached, even when the hub and the
+// cache agree.
+static void test_pinned(void **state)
+{
+    (void)state;
+    site s;
+    char right[4096], wrong[4096];
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    serve(&s, "n", WORLD_A);
+    write_sums(&s, "right.lock.sums", true, right);
+    write_sums(&s, "wrong.lock.sums", false, wrong);
+    open_context(&s, 0);
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0", .sums = wrong},
+            KN_ERR_UNTRUSTED, "lock");
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .version = ">=2", .sums = right},
+            KN_ERR_NOT_FOUND, "is not locked as >=2");
+    assert_int_equal(package_canary_count(&s.dir), 0);
+    kn_kernel *kernel =
+        get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0", .sums = right});
+    assert_int_equal(kn_kernel_level(kernel), KN_LEVEL_PINNED);
+    assert_int_equal(hub_world_count(&s.world, "/api/organizations/o/overview"), 0);
+    assert_int_equal(hub_world_count(&s.world, "/api/kernels/o/n/refs"), 0);
+    open_context(&s, KN_HUB_OFFLINE);
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0", .sums = wrong},
+            KN_ERR_UNTRUSTED, "lock");
+    assert_int_equal(
+        kn_kernel_level(
+            get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0", .sums = right})),
+        KN_LEVEL_PINNED);
+    site_dispose(&s);
+}
+
+static void test_local_kernels(void **state)
+{
+    (void)state;
+    site s;
+    char value[8192];
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    snprintf(value, sizeof(value), "o/n=%s", s.dir.root);
+    setenv("LOCAL_KERNELS", value, 1);
+    open_context(&s, 0);
+    kn_kernel *kernel = get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+    assert_string_equal(kn_kernel_revision(kernel), "");
+    assert_int_equal(kn_kernel_level(kernel), KN_LEVEL_NONE);
+    assert_int_equal(requests(&s), 0);
+    unsetenv("LOCAL_KERNELS");
+    site_dispose(&s);
+}
+
+// Many repositories in one request: each is resolved and fetched once, and all are in the plan.
+static void test_explain_many(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    site s;
+    kn_entry entries[2 * N];
+    char names[N][32], ids[N][32], layers[2 * N][32];
+    kn_mapping *map = NULL;
+    kn_plan *plan = NULL;
+    kn_error err = KN_ERROR_INIT;
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    for (int i = 0; i < N; ++i) {
+        snprintf(names[i], sizeof(names[i]), "n%d", i);
+        snprintf(ids[i], sizeof(ids[i]), "o/n%d", i);
+        serve(&s, names[i], WORLD_A);
+    }
+    for (int i = 0; i < 2 * N; ++i) {
+        snprintf(layers[i], sizeof(layers[i]), "L%d", i);
+        entries[i] = *KN_ENTRY(.layer = layers[i], .device = "cpu", .repo_id = ids[i % N],
+                               .version = "~=1.0", .layer_name = "Scale");
+    }
+    open_context(&s, 0);
+    assert_int_equal(kn_mapping_with(NULL, entries, 2 * N, &map, NULL), KN_OK);
+    if (kn_explain(s.ctx, NULL, 0, KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE, .mapping = map),
+                   &plan, &err) != KN_OK)
+        fail_msg("%s", kn_error_text(&err));
+    assert_int_equal(kn_plan_outcome_count(plan, KN_OUTCOME_KERNEL), 2 * N);
+    for (int i = 0; i < N; ++i) {
+        char refs[64];
+        snprintf(refs, sizeof(refs), "/api/kernels/o/n%d/refs", i);
+        assert_int_equal(hub_world_count(&s.world, refs), 1);
+    }
+    assert_int_equal(hub_world_count(&s.world, "/api/organizations/o/overview"), 1);
+    kn_plan_free(plan);
+    kn_mapping_unref(map);
+    site_dispose(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cold_and_warm), cmocka_unit_test(test_metadata_first),
+        cmocka_unit_test(test_looks_further), cmocka_unit_test(test_damaged_cache),
+        cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
+        cmocka_unit_test(test_explain_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
