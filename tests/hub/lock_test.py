@@ -257,5 +257,46 @@ class Lock(hub.Case):
         self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
 
 
+class Pinned(hub.Case):
+    """What was locked is what is loaded."""
+
+    @classmethod
+    def make_tree(cls, root):
+        cls.repo = Repo(root)
+        cls.repo.branch("v1").package(hub.BUILD, "activation")
+
+    def tamper(self, path):
+        """Another content for the library, in sums that agree with themselves."""
+        sums = json.loads(path.read_text())
+        for variant in sums["kernels"][0]["variants"].values():
+            for name, file in variant["files"].items():
+                file["sha256"] = "0" * 64 if name.endswith(".so") else file["sha256"]
+            lines = "".join(f"{f['sha256']} {f['size']} {n}\n" for n, f in variant["files"].items())
+            variant["manifest"] = hashlib.sha256(lines.encode()).hexdigest()
+        path.write_text(json.dumps(sums, indent=2) + "\n")
+
+    def check(self, mapping, sums):
+        self.assertIn("(pinned)", self.expect(self.client.run("explain", mapping)).stdout)
+        n, done = self.client.sockets("explain", mapping)  # everything is here
+        self.assertEqual((n, done.returncode), (0, 0), done.stderr)
+        self.tamper(sums)
+        done = self.client.run("explain", mapping)
+        self.assertEqual(done.returncode, 3, done.stdout)
+        self.assertIn("'activation.so' is not what was locked", done.stdout)
+
+    def test_by_sums(self):
+        mapping = self.dir / "m.toml"
+        mapping.write_text('[[kernel]]\nlayer = "SiluAndMul"\ndevice = "cpu"\nrepo_id = "kernels-test/activation"\nversion = 1\n')
+        self.expect(self.client.run("lock", mapping))
+        self.check(mapping, self.dir / "m.lock.sums")
+
+    def test_by_lock(self):
+        mapping = self.dir / "m.toml"
+        mapping.write_text('[[kernel]]\nlayer = "SiluAndMul"\ndevice = "cpu"\nrepo_id = "kernels-test/activation"\nlock = "kernels.lock"\n')
+        (self.dir / "pyproject.toml").write_text('[tool.kernels.dependencies]\n"kernels-test/activation" = 1\n')
+        self.expect(self.client.run("lock", self.dir))
+        self.check(mapping, self.dir / "kernels.lock.sums")
+
+
 if __name__ == "__main__":
     unittest.main()
