@@ -4,13 +4,12 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/fs.h"
-#include "base/str.h"
 #include "base/trace.h"
 #include "hub/ahead.h"
 #include "hub/ask.h"
 #include "hub/cached.h"
 #include "hub/hub.h"
+#include "hub/locked.h"
 #include "hub/publisher.h"
 #include "hub/wanted.h"
 
@@ -22,112 +21,6 @@ typedef struct search {
     kn_trace *trace;
     kn_error *err;
 } search;
-
-// --- locks ---
-
-static kn_status keep_sums(search *s, const kni_sum_kernel *kernel)
-{
-    s->revision->sums = kni_calloc(1, sizeof(*s->revision->sums));
-    if (!s->revision->sums)
-        return kni_no_memory(s->err);
-    s->revision->level = KN_LEVEL_PINNED;
-    s->revision->repo = kernel->repo;
-    memcpy(s->revision->commit, kernel->commit, KNI_COMMIT_SIZE);
-    return kni_sum_kernel_copy(kernel, s->revision->sums, s->err);
-}
-
-// X.lock.sums of a mapping, or given by itself: the entry for this very wish.
-static kn_status locate_by_sums(search *s)
-{
-    kni_sums sums = {0};
-    kn_status st = kni_sums_read(s->wanted.sums, &sums, s->err);
-    if (st != KN_OK)
-        return st;
-    const char *revision =
-        s->wanted.version || s->wanted.kind == KNI_WANTED_MAIN ? NULL : s->wanted.ref;
-    const kni_sum_kernel *kernel =
-        kni_sums_find(&sums, s->wanted.repo.id, s->wanted.version, revision);
-    if (kernel)
-        st = keep_sums(s, kernel);
-    else
-        st = kn_error_set(s->err, KN_ERR_NOT_FOUND,
-                          "Kernel `%s` is not locked%s%s: %s does not have it: run kernels lock",
-                          s->wanted.repo.id, s->wanted.version || revision ? " as " : "",
-                          s->wanted.version ? s->wanted.version
-                          : revision        ? revision
-                                            : "",
-                          s->wanted.sums);
-    kni_sums_dispose(&sums);
-    return st;
-}
-
-static kn_status take_lock_sums(search *s, const char *path, const char *commit)
-{
-    kni_sums sums = {0};
-    kn_status st = kni_sums_read(path, &sums, s->err);
-    const kni_sum_kernel *found = NULL;
-    for (size_t i = 0; st == KN_OK && i < sums.count; ++i)
-        if (strcmp(sums.kernels[i].repo.id, s->wanted.repo.id) == 0)
-            found = &sums.kernels[i];
-    if (st == KN_OK && !found)
-        st = kn_error_set(s->err, KN_ERR_FORMAT,
-                          "%s: does not have %s, which %s locks: run kernels "
-                          "lock",
-                          path, s->wanted.repo.id, s->wanted.lock);
-    else if (st == KN_OK && strcmp(found->commit, commit) != 0)
-        st = kn_error_set(s->err, KN_ERR_FORMAT,
-                          "%s: has the commit %s of %s, %s has %s: run kernels lock", path,
-                          found->commit, s->wanted.repo.id, s->wanted.lock, commit);
-    if (st == KN_OK)
-        st = keep_sums(s, found);
-    kni_sums_dispose(&sums);
-    return st;
-}
-
-static kn_status keep_locked(search *s, const kni_lock_entry *entry)
-{
-    kni_lock_entry *copy = kni_calloc(1, sizeof(*copy));
-    s->revision->locked = copy;
-    if (!copy)
-        return kni_no_memory(s->err);
-    memcpy(copy->commit, entry->commit, KNI_COMMIT_SIZE);
-    memcpy(s->revision->commit, entry->commit, KNI_COMMIT_SIZE);
-    copy->version = entry->version;
-    copy->repo_id = kni_strdup(entry->repo_id);
-    copy->hashes = kni_calloc(entry->n_hashes + 1, sizeof(*copy->hashes));
-    if (!copy->repo_id || !copy->hashes)
-        return kni_no_memory(s->err);
-    for (; copy->n_hashes < entry->n_hashes; ++copy->n_hashes) {
-        kni_lock_hash *hash = &copy->hashes[copy->n_hashes];
-        memcpy(hash->sha256, entry->hashes[copy->n_hashes].sha256, KNI_SHA256_SIZE);
-        hash->variant = kni_strdup(entry->hashes[copy->n_hashes].variant);
-        if (!hash->variant)
-            return kni_no_memory(s->err);
-    }
-    return KN_OK;
-}
-
-static kn_status locate_by_lock(search *s)
-{
-    kni_lock lock = {0};
-    kni_buf sums = KNI_BUF_ANY;
-    kn_status st = kni_lock_read(s->wanted.lock, &lock, s->err);
-    const kni_lock_entry *entry = st == KN_OK ? kni_lock_find(&lock, s->wanted.repo.id) : NULL;
-    if (st == KN_OK && !entry)
-        st =
-            kn_error_set(s->err, KN_ERR_NOT_FOUND, "Kernel `%s` is not locked: %s does not have it",
-                         s->wanted.repo.id, s->wanted.lock);
-    if (st == KN_OK)
-        st = keep_locked(s, entry);
-    kni_buf_printf(&sums, "%s.sums", s->wanted.lock);
-    if (st == KN_OK && sums.failed)
-        st = kni_no_memory(s->err);
-    if (st == KN_OK && kni_file_exists(kni_buf_text(&sums)))
-        st = take_lock_sums(s, kni_buf_text(&sums), entry->commit);
-    kni_buf_dispose(&sums);
-    kni_lock_dispose(&lock);
-    return st;
-}
 
 // --- a commit that is known: which type of repository has it? ---
 
@@ -284,10 +177,8 @@ static kn_status locate(search *s)
         s->wanted.kind == KNI_WANTED_COMMIT) {
         kn_status st = KN_OK;
         s->revision->is_fixed = true;
-        if (s->wanted.kind == KNI_WANTED_LOCKED)
-            st = locate_by_lock(s);
-        else if (s->wanted.sums)
-            st = locate_by_sums(s);
+        if (s->wanted.kind == KNI_WANTED_LOCKED || s->wanted.sums)
+            st = kni_locked_find(&s->wanted, s->revision, s->err);
         else
             memcpy(s->revision->commit, s->wanted.ref, KNI_COMMIT_SIZE);
         return st == KN_OK && !s->revision->sums ? find_type(s) : st;
