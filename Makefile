@@ -5,9 +5,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
+CLIENTS ?= 1.10.2 1.21.0 1.33.0 2.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long fuzz fuzz-long bench install format format-check tidy interface clean
+.PHONY: help setup demo test test-long test-clients fuzz fuzz-long bench install format format-check tidy interface clean
 
 # $(call build,PRESET[,TARGET]) configures and builds; $(call check,PRESET,CTEST-ARGUMENTS) runs tests.
 build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) $(if $(2),--target $(2)) -- -j$(JOBS) --quiet
@@ -18,6 +19,7 @@ help:
 	@echo 'make demo          a language model with kernels and without: the plan, the text, the difference'
 	@echo 'make test          all tests that take minutes'
 	@echo 'make test-long     what takes longer: every test, sanitizer and compiler, and fuzzing'
+	@echo 'make test-clients  one cache for us and for several versions of huggingface_hub (CLIENTS=…)'
 	@echo 'make fuzz          each fuzz target for $(FUZZ_SECONDS) seconds (FUZZ_SECONDS=…)'
 	@echo 'make fuzz-long     each fuzz target for ten minutes'
 	@echo 'make bench         the benchmarks, one JSON line a figure'
@@ -51,6 +53,17 @@ test-long: setup format-check
 	$(call build,tsan)
 	tools/without-aslr $(call check,tsan)
 	$(MAKE) fuzz FUZZ_SECONDS=60
+
+test-clients: setup $(CLIENTS:%=build/clients/%/ready)
+	$(call build,release)
+	@for version in $(CLIENTS); do \
+	    python3 tests/hub/clients/cache_compat.py build/clients/$$version build/release || exit 1; \
+	done
+
+build/clients/%/ready:
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check huggingface_hub==$*
+	touch $@
 
 fuzz: setup
 	$(call build,fuzz)
