@@ -243,6 +243,27 @@ static void test_no_token(void **state)
     http_client_dispose(&c);
 }
 
+// "localhost" is this machine: the token goes along over http, and to no other name of it.
+static void test_localhost(void **state)
+{
+    (void)state;
+    http_client c;
+    http_server *server = http_server_new();
+    http_client_init(&c, http_server_url(server, "localhost", ""), TOKEN);
+    http_client_start(&c);
+    http_server_add(server, (http_reply){.times = -1});
+    static const char *const hosts[] = {"localhost", "127.0.0.1"};
+    for (size_t i = 0; i < 2; ++i) {
+        kni_http_request r = {.url = http_server_url(server, hosts[i], "/x"), .with_token = true};
+        assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+        kni_http_request_dispose(&r);
+    }
+    assert_true(has_token(server, 0));
+    assert_false(has_token(server, 1));
+    http_client_dispose(&c);
+    http_server_free(server);
+}
+
 // A public endpoint (it was never asked, so by its name) leads nobody to this machine or its network; not by a caller's URL either.
 static void test_private_target(void **state)
 {
@@ -416,11 +437,17 @@ static void test_no_proxy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_hops),           cmocka_unit_test(test_head),
-        cmocka_unit_test(test_plain_http),     cmocka_unit_test(test_no_token),
-        cmocka_unit_test(test_private_target), cmocka_unit_test(test_private_target_by_proxy),
-        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_no_proxy),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_hops),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_plain_http),
+        cmocka_unit_test(test_no_token),
+        cmocka_unit_test(test_localhost),
+        cmocka_unit_test(test_private_target),
+        cmocka_unit_test(test_private_target_by_proxy),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_no_proxy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
