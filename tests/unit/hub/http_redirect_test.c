@@ -309,6 +309,35 @@ static void test_private_target_by_proxy(void **state)
     http_client_dispose(&c);
 }
 
+// The settings say which proxy, not the environment behind their back.
+static void test_environment(void **state)
+{
+    (void)state;
+    http_client c;
+    http_client_open(&c, NULL);
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    setenv("all_proxy", "http://127.0.0.1:1", 1);
+    http_server_add(c.server, (http_reply){.body = "this"});
+    kni_http_request r = {.url = http_server_url(c.server, "127.0.0.1", "/x")};
+    assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+    kni_http_request_dispose(&r);
+    http_client_dispose(&c);
+    unsetenv("http_proxy");
+    unsetenv("all_proxy");
+
+    // Nor which hosts need none.
+    http_client_init(&c, "http://hub.example", NULL);
+    c.settings.proxy_http = kni_strdup(http_server_url(c.server, "127.0.0.1", ""));
+    http_client_start(&c);
+    setenv("no_proxy", "hub.example", 1);
+    http_server_add(c.server, (http_reply){.body = "this"});
+    r = (kni_http_request){.url = "http://hub.example/x"};
+    assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+    kni_http_request_dispose(&r);
+    http_client_dispose(&c);
+    unsetenv("no_proxy");
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -446,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_localhost),
         cmocka_unit_test(test_private_target),
         cmocka_unit_test(test_private_target_by_proxy),
+        cmocka_unit_test(test_environment),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_no_proxy),
     };

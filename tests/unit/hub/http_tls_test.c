@@ -207,6 +207,28 @@ static void test_h2_many(void **state)
     tls_server_stop(&server);
 }
 
+// A connection that went dead is not asked again: the network may have changed under it.
+static void test_h2_dead(void **state)
+{
+    (void)state;
+    http_client c;
+    tls_server server;
+    char url[64];
+    tls_server_start(&server, "here", "h2", "ok stall ok");
+    client_open(&c, &server, "here");
+    snprintf(url, sizeof(url), "https://127.0.0.1:%d/x", server.port);
+    for (unsigned i = 1; i <= 2; ++i) {
+        kni_http_request r = {.url = url};
+        assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+        assert_int_equal(r.answer.n_sent, i);
+        assert_int_equal(kni_http_n_connections(c.http), i);
+        kni_http_request_dispose(&r);
+        c.settings.etag_timeout_ms = 300;
+    }
+    http_client_dispose(&c);
+    tls_server_stop(&server);
+}
+
 // What ends a stream or its connection is tried again, at the byte where it broke.
 static void test_broken(void **state)
 {
@@ -296,8 +318,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certificates), cmocka_unit_test(test_no_tls),
         cmocka_unit_test(test_downgrade),    cmocka_unit_test(test_h2_many),
-        cmocka_unit_test(test_broken),       cmocka_unit_test(test_proxy),
-        cmocka_unit_test(test_bad_proxy),
+        cmocka_unit_test(test_h2_dead),      cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_proxy),        cmocka_unit_test(test_bad_proxy),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
