@@ -1,6 +1,7 @@
 // Where a request may be led, and what goes along. 127.0.0.1 and localhost, and two ports, are different origins.
 #include "hub/http_address.h"
 #include "hub/http_client.h"
+#include "hub/http_job.h"
 
 #define TOKEN "hf_secret"
 
@@ -223,6 +224,65 @@ static void test_plain_http(void **state)
     assert_non_null(warning);
     assert_null(strstr(warning + 10, "the token from")); // once
     http_client_dispose(&c);
+}
+
+// … and by a proxy not even to this machine: it would leave it.
+static void test_loopback_by_proxy(void **state)
+{
+    (void)state;
+    http_client c;
+    http_client_init(&c, "http://127.0.0.1:1", TOKEN);
+    c.settings.proxy_all = kni_strdup(http_server_url(c.server, "127.0.0.1", ""));
+    http_client_start(&c);
+    http_server_add(c.server, (http_reply){.body = "this"});
+    kni_http_request r = {.url = "http://127.0.0.1:1/x", .with_token = true};
+    assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+    assert_false(r.answer.connected_to_loopback);
+    assert_false(has_token(c.server, 0));
+    kni_http_request_dispose(&r);
+    http_client_dispose(&c);
+}
+
+// A resolver that sends "localhost" elsewhere gets no connection that carries the token over http.
+static void test_may_connect(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *address;
+        bool is_endpoint, sends_token, via_proxy, may;
+    } rows[] = {
+        {"http://localhost", "127.0.0.1", true, true, false, true},
+        {"http://localhost", "::1", true, true, false, true},
+        {"http://localhost", "8.8.8.8", true, true, false, false},
+        {"http://localhost", "8.8.8.8", true, false, false, true},
+        {"https://localhost", "8.8.8.8", true, true, false, true},
+        {"https://hub.example", "10.0.0.1", true, true, false, true},
+        {"https://cdn.example", "8.8.8.8", false, false, false, true},
+        {"https://cdn.example", "10.0.0.1", false, false, false, false},
+        {"https://cdn.example", "127.0.0.1", false, false, false, false},
+        {"https://cdn.example", "127.0.0.1", false, false, true, true},
+    };
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        kni_http http = {.nearness = KNI_NEAR_UNKNOWN};
+        kni_job job = {.http = &http,
+                       .is_endpoint = rows[i].is_endpoint,
+                       .sends_token = rows[i].sends_token,
+                       .via_proxy = rows[i].via_proxy};
+        struct sockaddr_storage address;
+        print_message("  %s %s\n", rows[i].url, rows[i].address);
+        assert_int_equal(kni_url_parse(rows[i].url, "url", &job.url, NULL), KN_OK);
+        assert_int_equal(kni_url_parse("https://hub.example", "url", &http.endpoint, NULL), KN_OK);
+        assert_true(kni_address_parse(rows[i].address, &address));
+        assert_int_equal(kni_job_may_connect(&job, (const struct sockaddr *)&address), rows[i].may);
+        if (!rows[i].is_endpoint &&
+            !rows[i].via_proxy) { // an endpoint that is in a private network
+            http.nearness = KNI_NEAR_PRIVATE;
+            assert_int_equal(kni_job_may_connect(&job, (const struct sockaddr *)&address),
+                             !kni_address_is_loopback((const struct sockaddr *)&address));
+        }
+        kni_url_dispose(&job.url);
+        kni_url_dispose(&http.endpoint);
+    }
 }
 
 // Without with_token, or to another origin than the endpoint's, none is sent.
@@ -471,6 +531,8 @@ int main(void)
         cmocka_unit_test(test_hops),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_plain_http),
+        cmocka_unit_test(test_loopback_by_proxy),
+        cmocka_unit_test(test_may_connect),
         cmocka_unit_test(test_no_token),
         cmocka_unit_test(test_localhost),
         cmocka_unit_test(test_private_target),
