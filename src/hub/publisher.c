@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "base/trace.h"
 #include "hub/record.h"
-#include "hub/url.h"
 
 #define ADMITS "trust_remote_code, or a lock with content hashes"
 
@@ -59,12 +58,8 @@ static kn_status refuse(const rule *r, const char *name, const char *admits, con
 
 static bool is_plain_http_beyond_loopback(const kn_hub *hub)
 {
-    kni_url url = {0};
-    if (kni_url_parse(hub->settings.endpoint, "endpoint", &url, NULL) != KN_OK)
-        return true;
-    const bool is_plain = strcmp(url.scheme, "http") == 0 && !kni_url_is_loopback(&url);
-    kni_url_dispose(&url);
-    return is_plain;
+    return kni_span_starts(kni_span_of(hub->settings.endpoint), "http:") &&
+           !hub->settings.endpoint_is_loopback;
 }
 
 static const char *short_commit(const char *commit, char out[13])
@@ -142,7 +137,8 @@ kn_status kni_publisher_check(kn_hub *hub, const kni_wanted *wanted, const kni_r
 {
     const rule r = {hub, wanted, revision, trace, err};
     kni_record record = {
-        .endpoint = hub->settings.endpoint, .repo = &revision->repo, .commit = revision->commit};
+        .kind = KNI_RECORD_PUBLISHER, .endpoint = hub->settings.endpoint, .repo = &revision->repo};
+    memcpy(record.commit, revision->commit, KNI_COMMIT_SIZE);
     if (revision->sums)
         return pass(&r, "pinned", "a lock with content hashes names its bytes");
     if (!hub->settings.is_offline && is_plain_http_beyond_loopback(hub))

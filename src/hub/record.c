@@ -15,18 +15,25 @@
 
 enum { RECORD_MAX = 4096 };
 
-// <state>/publishers/<SHA-256 of what it is about>.json: no name from outside becomes part of a path.
-static char *path_of(const char *state_dir, const kni_record *record)
+static const char *const folders[] = {"publishers", "refs"};
+
+static const char *key_of(const kni_record *record)
+{
+    return record->kind == KNI_RECORD_REF ? record->ref : record->commit;
+}
+
+// <state>/<folder>/<SHA-256 of what it is about>.json: no name from outside becomes part of a path.
+char *kni_record_path(const char *state_dir, const kni_record *record)
 {
     kni_buf about = KNI_BUF_ANY, path = KNI_BUF_ANY;
     kni_digest digest;
     char hex[129];
     kni_buf_printf(&about, "%s\n%s\n%s\n%s", record->endpoint,
-                   kni_repo_type_text(record->repo->type), record->repo->id, record->commit);
+                   kni_repo_type_text(record->repo->type), record->repo->id, key_of(record));
     if (!about.failed &&
         kni_digest_bytes(KNI_SHA256, about.data, about.size, &digest, NULL) == KN_OK) {
         kni_digest_hex(&digest, hex);
-        kni_buf_printf(&path, "%s/publishers/%s.json", state_dir, hex);
+        kni_buf_printf(&path, "%s/%s/%s.json", state_dir, folders[record->kind], hex);
     }
     kni_buf_dispose(&about);
     return kni_buf_take(&path);
@@ -56,28 +63,36 @@ static bool says(kni_json_at at, const char *key, const char *expected)
     return kni_json_string(at, key, true, &text, NULL) == KN_OK && strcmp(text, expected) == 0;
 }
 
+static bool take(kni_json_at at, const char *key, char *out, size_t size)
+{
+    const char *text = "";
+    if (kni_json_string(at, key, true, &text, NULL) != KN_OK || strlen(text) >= size)
+        return false;
+    memcpy(out, text, strlen(text) + 1);
+    return true;
+}
+
 bool kni_record_read(const char *state_dir, kni_record *record)
 {
     char text[RECORD_MAX];
     size_t size = 0;
     json_t *json = NULL;
-    const char *ref = "", *day = "";
+    kni_record found = *record;
     bool is_there = false;
-    char *path = state_dir ? path_of(state_dir, record) : NULL;
+    char *path = state_dir ? kni_record_path(state_dir, record) : NULL;
     if (path && read_own(path, text, &size) &&
         kni_json_parse(text, size, "record", &json, NULL) == KN_OK) {
         const kni_json_at at = {"record", "", json};
         is_there = says(at, "endpoint", record->endpoint) &&
                    says(at, "repo_type", kni_repo_type_text(record->repo->type)) &&
-                   says(at, "repo_id", record->repo->id) && says(at, "commit", record->commit) &&
-                   kni_json_string(at, "ref", true, &ref, NULL) == KN_OK &&
-                   kni_json_string(at, "day", true, &day, NULL) == KN_OK &&
-                   strlen(ref) < sizeof(record->ref) && strlen(day) < sizeof(record->day);
-        if (is_there) {
-            memcpy(record->ref, ref, strlen(ref) + 1);
-            memcpy(record->day, day, strlen(day) + 1);
-        }
+                   says(at, "repo_id", record->repo->id) &&
+                   take(at, "commit", found.commit, sizeof(found.commit)) &&
+                   take(at, "ref", found.ref, sizeof(found.ref)) &&
+                   take(at, "day", found.day, sizeof(found.day)) && kni_is_commit(found.commit) &&
+                   strcmp(key_of(&found), key_of(record)) == 0;
     }
+    if (is_there)
+        *record = found;
     json_decref(json);
     kni_free(path);
     return is_there;
@@ -107,7 +122,7 @@ kn_status kni_record_write(const char *state_dir, const kni_record *record, kn_e
 {
     kni_record now = *record;
     set_today(&now);
-    char *path = state_dir ? path_of(state_dir, record) : NULL;
+    char *path = state_dir ? kni_record_path(state_dir, record) : NULL;
     if (!path)
         return kn_error_set(err, KN_ERR_NOT_FOUND, "there is no directory for records");
     json_t *json = json_pack("{ss ss ss ss ss ss}", "endpoint", record->endpoint, "repo_type",

@@ -25,11 +25,12 @@ typedef struct kni_settings {
     kni_names trusted;     // endpoints as `endpoint`, the built-in one among them
     bool is_offline;
     bool follows_redirects;
-    bool without_symlinks;    // HF_HUB_DISABLE_SYMLINKS
-    bool is_verbose;          // HF_DEBUG: each request is a DEBUG line, without the token
-    bool endpoint_is_trusted; // it is in `trusted`, and https or http on loopback
-    uint32_t etag_timeout_ms; // for answers; HF_HUB_ETAG_TIMEOUT
-    uint32_t timeout_ms;      // for files
+    bool without_symlinks;     // HF_HUB_DISABLE_SYMLINKS
+    bool is_verbose;           // HF_DEBUG: each request is a DEBUG line, without the token
+    bool endpoint_is_trusted;  // it is in `trusted`, and https or http on loopback
+    bool endpoint_is_loopback; // a server of this machine, whose repositories are made anew at will
+    uint32_t etag_timeout_ms;  // for answers; HF_HUB_ETAG_TIMEOUT
+    uint32_t timeout_ms;       // for files
 } kni_settings;
 
 // By secure_getenv; booleans are 1, ON, YES, TRUE in any case; an empty variable is an unset one, but for HF_HUB_OFFLINE=0.

@@ -37,6 +37,15 @@ done:
     return st;
 }
 
+static bool is_loopback(const char *endpoint)
+{
+    kni_url url = {0};
+    const bool is =
+        kni_url_parse(endpoint, "endpoint", &url, NULL) == KN_OK && kni_url_is_loopback(&url);
+    kni_url_dispose(&url);
+    return is;
+}
+
 static bool contains(const kni_names *names, const char *text)
 {
     for (size_t i = 0; i < names->count; ++i)
@@ -121,5 +130,7 @@ kn_status kni_settings_endpoints(kni_settings *out, const kn_hub_options *opts, 
         st = opts->trusted_endpoints ? trust_option(out, opts, err) : trust_env(out, err);
     if (st == KN_OK)
         out->endpoint_is_trusted = contains(&out->trusted, out->endpoint); // where none is unsafe
+    if (st == KN_OK)
+        out->endpoint_is_loopback = is_loopback(out->endpoint);
     return st;
 }

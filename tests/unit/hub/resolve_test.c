@@ -313,6 +313,39 @@ static void test_records(void **state)
     hub_world_dispose(&w);
 }
 
+// A release does not change: a tag that is another commit than it was is refused, whoever consents. A branch may move.
+static void test_moved_refs(void **state)
+{
+    (void)state;
+    static const char later[] =
+        "{\"branches\": [{\"name\": \"v2\", \"targetCommit\": \"" WORLD_D "\"}], \"tags\": "
+        "[{\"name\": \"v0.2.0\", \"targetCommit\": \"" WORLD_D "\"}], \"converts\": []}";
+    hub_world w;
+    const kn_hub_wish tag = {.repo_id = "o/n", .version = "==0.2.0", .trust_remote_code = 1};
+    const kn_hub_wish branch = {.repo_id = "o/n", .version = "2", .trust_remote_code = 1};
+    hub_world_init(&w);
+    http_server_add(w.server, (http_reply){.path = REFS, .body = WORLD_REFS, .times = 2});
+    hub_world_answer(&w, REFS, later);
+    for (int i = 0; i < 2; ++i) { // seen again, as it was
+        hub_world_open(&w, 0, true);
+        assert_found(&w, tag, WORLD_C, "trust_remote_code");
+        assert_found(&w, branch, WORLD_B, "trust_remote_code");
+    }
+    hub_world_open(&w, 0, true);
+    w.hub->settings.endpoint_is_loopback = false; // as if it were the hub of the world
+    assert_refused(&w, tag, KN_ERR_UNTRUSTED,
+                   "the tag v0.2.0 is the commit " WORLD_D " now, and was " WORLD_C " on 20");
+    assert_found(&w, branch, WORLD_D, "trust_remote_code");
+    assert_non_null(strstr(kni_buf_text(&w.log), "o/n: v2 moved from " WORLD_B " to " WORLD_D));
+    kn_hub_wish commit = {.repo_id = "o/n", .revision = WORLD_D, .trust_remote_code = 1};
+    temp_dir_text(w.dir, "cache/kernels--o--n/snapshots/" WORLD_D "/build/x/metadata.json", "{}");
+    assert_found(&w, commit, WORLD_D, "trust_remote_code");
+    hub_world_open(&w, 0, true);
+    assert_found(&w, tag, WORLD_D, "trust_remote_code");
+    assert_non_null(strstr(kni_buf_text(&w.log), "o/n: v0.2.0 moved from " WORLD_C));
+    hub_world_dispose(&w);
+}
+
 static void test_offline(void **state)
 {
     (void)state;
@@ -461,7 +494,7 @@ int main(void)
         cmocka_unit_test(test_records),       cmocka_unit_test(test_offline),
         cmocka_unit_test(test_network_fails), cmocka_unit_test(test_equal_tags),
         cmocka_unit_test(test_short_commits), cmocka_unit_test(test_moved),
-        cmocka_unit_test(test_renamed),
+        cmocka_unit_test(test_renamed),       cmocka_unit_test(test_moved_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
