@@ -256,7 +256,8 @@ typedef struct kn_lock_options {
  * formats) and dir/kernels.lock.sums. All or nothing. check: offline answers from the files alone where they suffice.
  *
  * is_current: what was there was right already (with check: is right). trace: one entry a repository (stage "lock").
- * Error: as kn_hub_resolve; KN_ERR_FORMAT (pyproject.toml, an existing lock), KN_ERR_IO. Threads: any; blocks on the network.
+ * Error: as kn_hub_resolve; KN_ERR_FORMAT (pyproject.toml, an existing lock), KN_ERR_IO. Threads: any; blocks on the network. Several
+ * repositories are asked for at once, on threads of its own, on which the hub's callbacks are then called.
  */
 KN_API kn_status kn_hub_lock_project(kn_hub *hub, const char *dir, const kn_lock_options *opts,
                                      bool *is_current, kn_trace *trace, kn_error *err);

@@ -70,21 +70,6 @@ static kn_status read_files(files *f, bool is_hashed, kni_lock *lock, kni_sums *
     return st == KN_OK ? check_source(f, sums, err) : st;
 }
 
-static kn_status make_pins(kni_lock_job *job, const kni_lock_wants *wants, kni_lock *lock,
-                           kni_sums *sums, kn_error *err)
-{
-    kn_status st = KN_OK;
-    lock->is_hashed = job->is_hashed;
-    lock->entries = kni_calloc(wants->count, sizeof(*lock->entries));
-    sums->kernels = kni_calloc(wants->count, sizeof(*sums->kernels));
-    if (!lock->entries || !sums->kernels)
-        return kni_no_memory(err);
-    for (size_t i = 0; st == KN_OK && i < wants->count; ++i)
-        st = kni_lock_pin(job, &wants->items[i], &sums->kernels[sums->count++],
-                          &lock->entries[lock->count++], err);
-    return st;
-}
-
 static kn_status write_files(const files *f, kn_error *err)
 {
     const output *const outputs[] = {&f->sums, &f->lock};
@@ -117,7 +102,7 @@ static kn_status make_lock(kn_hub *hub, files *f, kni_lock_wants *wants, bool is
     if (st == KN_OK)
         st = read_files(f, is_hashed, &old_lock, &old_sums, err);
     if (st == KN_OK)
-        st = make_pins(&job, wants, &lock, &sums, err);
+        st = kni_lock_pins(&job, wants, &lock, &sums, err);
     if (st != KN_OK || job.is_stale) // with check: some pins are empty
         goto done;
     sums.source = kni_strdup(f->source);

@@ -1,5 +1,5 @@
 // Making a lock, from what is asked for to the two files. lock_make.c tells it; lock_wants.c reads what is asked for, lock_pin.c decides
-// for one repository, lock_content.c asks the endpoint what a commit holds.
+// for one repository, lock_pins.c for all; lock_content.c asks the endpoint what a commit holds.
 #ifndef KNI_HUB_LOCK_MAKE_H
 #define KNI_HUB_LOCK_MAKE_H
 
@@ -48,6 +48,11 @@ typedef struct kni_lock_job {
 // and *sum and *entry stay empty. Both are the caller's to dispose.
 kn_status kni_lock_pin(kni_lock_job *job, const kni_lock_want *want, kni_sum_kernel *sum,
                        kni_lock_entry *entry, kn_error *err);
+
+// All of them, in their order, into the entries and kernels of *lock and *sums; several at once, on threads of its own. The error is
+// the first one's, in the order of the wants.
+kn_status kni_lock_pins(kni_lock_job *job, const kni_lock_wants *wants, kni_lock *lock,
+                        kni_sums *sums, kn_error *err);
 
 // What a commit holds: the content of every file of all variants into *sum, and (hashes, unless NULL) the hashes of the variants build/torch*.
 // Only repo, variants and n_variants of *sum are set.

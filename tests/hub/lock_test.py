@@ -257,6 +257,35 @@ class Lock(hub.Case):
         self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
 
 
+class Many(hub.Case):
+    """Several repositories are asked for at once; what is said and written is in the order of the table."""
+
+    @classmethod
+    def make_tree(cls, root):
+        cls.ids = [f"kernels-test/r{(i * 17) % 40}" for i in range(40)]
+        for repo_id in cls.ids:
+            Repo(root, repo_id).tag("v1.0").variant(TORCH, {"a.py": f"# {repo_id}\n", "_k.abi3.so": b"\x7fELF"})
+
+    def setUp(self):
+        super().setUp()
+        self.write(self.ids)
+
+    def write(self, ids):
+        (self.dir / "pyproject.toml").write_text("[tool.kernels.dependencies]\n" + "".join(f'"{i}" = "==1.0"\n' for i in ids))
+
+    def test_order(self):
+        done = self.expect(self.client.run("lock", self.dir, "--json"))
+        self.assertEqual([step["subject"] for step in json.loads(done.stdout)["trace"]], self.ids)
+        self.assertEqual([e["repo_id"] for e in json.loads((self.dir / "kernels.lock").read_text())], self.ids)
+        self.assertEqual([k["repo_id"] for k in json.loads((self.dir / "kernels.lock.sums").read_text())["kernels"]], self.ids)
+        self.assertLessEqual(len(self.proxy.requests("/api/organizations/")), 1)  # asked once for all
+
+    def test_the_first_failure(self):
+        self.write(self.ids[:20] + ["kernels-test/none"] + self.ids[20:] + ["kernels-test/nothing"])
+        self.expect(self.client.run("lock", self.dir), 2, "kernels-test/none[^a-z]")
+        self.assertEqual([f.name for f in self.dir.iterdir() if f.name.startswith("kernels.lock")], [])
+
+
 class Pinned(hub.Case):
     """What was locked is what is loaded."""
 
