@@ -98,6 +98,12 @@ class Install(unittest.TestCase):
         self.assertEqual(unrun["cpu-features"], ["sse2", "avx2"])
         self.assertEqual(unrun["trial"], {"layers-ran": False, "reason": "--no-run was given"})
 
+    @unittest.skipUnless(BUILD and (BUILD / "bin" / "kernels-serve").exists(), "the server is not built")
+    def test_serve(self):
+        """It lies beside the program, which finds it there; the library is found without the help of the environment."""
+        program = self.tree.prefix / "bin" / "kernels"
+        self.assertIn("usage: kernels serve DIR...", run(program, "serve", "--help", env={"PATH": "/usr/bin"}))
+
     def test_wrong_version_is_refused(self):
         project = self.work / "version"
         project.mkdir()
