@@ -11,7 +11,7 @@
 #include "hub/hub.h"
 #include "hub/locked.h"
 #include "hub/publisher.h"
-#include "hub/record.h"
+#include "hub/seen.h"
 #include "hub/wanted.h"
 
 typedef struct search {
@@ -248,59 +248,6 @@ static kn_status look_for_move(search *s, bool follows, kn_revision **out)
     return KN_OK;
 }
 
-// --- has it changed? ---
-
-// The commit that the ref had when this user saw it; false: it is seen first, or is no ref of the endpoint.
-static bool read_seen(const search *s, kni_record *seen)
-{
-    const kn_revision *revision = s->revision;
-    *seen = (kni_record){
-        .kind = KNI_RECORD_REF, .endpoint = s->hub->settings.endpoint, .repo = &revision->repo};
-    if (!s->refs || !revision->ref[0] || strlen(revision->ref) >= sizeof(seen->ref))
-        return false;
-    memcpy(seen->ref, revision->ref, strlen(revision->ref) + 1);
-    return kni_record_read(s->hub->settings.state_dir, seen);
-}
-
-// A tag that has another commit than when this user saw it first is refused: a release does not change (on a server of this machine, where
-// one makes it anew, that is a warning). A branch may move.
-static kn_status compare_with_seen(const search *s)
-{
-    const kn_revision *revision = s->revision;
-    kni_record seen;
-    if (!read_seen(s, &seen) || strcmp(seen.commit, revision->commit) == 0)
-        return KN_OK;
-    if (!s->is_tag || s->hub->settings.endpoint_is_loopback) {
-        kni_log_write(&s->hub->log, s->is_tag ? KN_LOG_WARNING : KN_LOG_INFO,
-                      "%s: %s moved from %s to %s", revision->repo.id, revision->ref, seen.commit,
-                      revision->commit);
-        return KN_OK;
-    }
-    char *path = kni_record_path(s->hub->settings.state_dir, &seen);
-    if (!path)
-        return kni_no_memory(s->err);
-    kn_error_set(
-        s->err, KN_ERR_UNTRUSTED,
-        "%s: the tag %s is the commit %s now, and was %s on %s: a release does not change. "
-        "Ask for one of them as revision; if the new one is right, remove %s",
-        revision->repo.id, revision->ref, revision->commit, seen.commit, seen.day, path);
-    kni_free(path);
-    return KN_ERR_UNTRUSTED;
-}
-
-// Not being able to keep it is no failure: then it is seen first again.
-static kn_status keep_seen(const search *s)
-{
-    kni_record seen;
-    const bool was_seen = read_seen(s, &seen);
-    if (!seen.ref[0] || (was_seen && strcmp(seen.commit, s->revision->commit) == 0))
-        return KN_OK;
-    memcpy(seen.commit, s->revision->commit, KNI_COMMIT_SIZE);
-    return kni_record_write(s->hub->settings.state_dir, &seen, NULL) == KN_ERR_NO_MEMORY
-               ? kni_no_memory(s->err)
-               : KN_OK;
-}
-
 // --- all together ---
 
 static kn_status explain(search *s)
@@ -344,12 +291,12 @@ static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_
     }
     if (st == KN_OK)
         st = explain(&s);
-    if (st == KN_OK)
-        st = compare_with_seen(&s);
+    if (st == KN_OK && s.refs)
+        st = kni_seen_compare(hub, s.revision, s.is_tag, err);
     if (st == KN_OK)
         st = kni_publisher_check(hub, &s.wanted, s.refs, s.revision, trace, err);
-    if (st == KN_OK)
-        st = keep_seen(&s);
+    if (st == KN_OK && s.refs)
+        st = kni_seen_keep(hub, s.revision, err);
     if (st == KN_OK && s.refs)
         st = look_for_move(&s, follows, out);
     if (st == KN_OK && !*out) {

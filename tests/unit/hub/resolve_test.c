@@ -335,6 +335,7 @@ static void test_moved_refs(void **state)
     w.hub->settings.endpoint_is_loopback = false; // as if it were the hub of the world
     assert_refused(&w, tag, KN_ERR_UNTRUSTED,
                    "the tag v0.2.0 is the commit " WORLD_D " now, and was " WORLD_C " on 20");
+    w.hub->settings.endpoint_is_loopback = true;
     assert_found(&w, branch, WORLD_D, "trust_remote_code");
     assert_non_null(strstr(kni_buf_text(&w.log), "o/n: v2 moved from " WORLD_B " to " WORLD_D));
     kn_hub_wish commit = {.repo_id = "o/n", .revision = WORLD_D, .trust_remote_code = 1};
