@@ -169,6 +169,9 @@ class Compat(hub.Case):
                 self.is_clean()
                 for revision in ("main", "v1", "refs/pr/1", commit):
                     self.they_read(kind, revision, wanted)
+                    # As Python's `kernels` asks offline: of one variant, without saying which.
+                    self.theirs("say(h.snapshot_download('owner/name', repo_type=args[0], revision=args[1], local_files_only=True,\n"
+                                "                        ignore_patterns=['*.pyc', '**/__pycache__/**']))", kind, revision)
         found = self.scan()
         self.assertEqual([x[:3] for x in found if x[0] == "model"], [["model", "owner/name", self.commit("model")]])
         for entry in found:
