@@ -98,6 +98,13 @@ kn_hub_endpoint(const kn_hub *hub); // borrowed until the hub closes; so are the
 KN_API const char *kn_hub_cache_dir(
     const kn_hub *hub); // "" when there is none (no home directory): downloads are an error then
 KN_API const char *kn_hub_state_dir(const kn_hub *hub); // "" likewise: records are not kept then
+/** Does the endpoint's word on a publisher count? */
+KN_API bool kn_hub_endpoint_is_trusted(const kn_hub *hub);
+/**
+ * Where the token for the endpoint comes from ("HF_TOKEN", "the file …"), borrowed until the hub closes; *source is NULL when there is
+ * none. Reads the token file, which opening a hub does not. Error: KN_ERR_INVALID, KN_ERR_IO, KN_ERR_NO_MEMORY. Threads: any.
+ */
+KN_API kn_status kn_hub_token_source(const kn_hub *hub, const char **source, kn_error *err);
 
 /** How far the bytes of a kernel are to be believed. Nothing is ever called "verified". */
 typedef enum kn_level {
@@ -202,6 +209,18 @@ KN_API kn_status kn_hub_fetch(kn_hub *hub, const kn_revision *revision, const ch
 KN_API kn_status kn_hub_fetch_all(kn_hub *hub, const kn_revision *revision, char **dir,
                                   kn_error *err);
 
+/**
+ * Reads every file of a variant that is here and holds it against what is known of it: online against what the endpoint lists, offline
+ * against the names of the blobs that it is kept under; with a lock, against what that says. kn_hub_fetch does this when a file comes in,
+ * and takes what is in the cache by its names alone.
+ *
+ * trace: NULL, or takes an entry for each comparison (stage "compare").
+ * Error: KN_ERR_NOT_FOUND (it is not here), KN_ERR_UNTRUSTED (a file is another, is missing, or is one too many: which), KN_ERR_IO; as
+ * kn_hub_resolve. Threads: any; blocks on the disk and the network.
+ */
+KN_API kn_status kn_hub_compare(kn_hub *hub, const kn_revision *revision, const char *variant,
+                                kn_trace *trace, kn_error *err);
+
 /** What a repository has to choose from. */
 typedef struct kn_versions kn_versions;
 typedef struct kn_version_row {
@@ -233,6 +252,48 @@ KN_API const char *kn_versions_repo_type(const kn_versions *versions);
 /** Borrowed from the versions. Error: KN_ERR_INVALID. */
 KN_API kn_status kn_versions_get(const kn_versions *versions, size_t index, kn_version_row *out,
                                  kn_error *err);
+
+/** What lies in the user's cache: a snapshot of a kernel repository each. Site caches are not looked at. */
+typedef struct kn_cache_list kn_cache_list;
+typedef struct kn_cache_item {
+    size_t struct_size;
+    const char *repo_id;
+    const char *repo_type; // "kernel", "model"
+    const char *commit;
+    const char *const *refs; // that lead to it
+    size_t n_refs;
+    const char *const *variants; // that are complete
+    size_t n_variants;
+    uint64_t size_bytes; // of its files, each content once
+    uint64_t
+        unique_bytes;   // of what no other snapshot of the repository has: what removing it frees
+    uint64_t new_bytes; // of what no item before it in the list has: their sum is the size of all
+    int64_t modified;   // seconds since the epoch
+} kn_cache_item;
+#ifdef __cplusplus
+#define KN_CACHE_ITEM_INIT                                                                         \
+    (kn_cache_item{sizeof(kn_cache_item), nullptr, nullptr, nullptr, nullptr, 0, nullptr, 0, 0, 0, \
+                   0, 0})
+#else
+#define KN_CACHE_ITEM_INIT ((kn_cache_item){.struct_size = sizeof(kn_cache_item)})
+#endif
+/**
+ * By repository and commit. A cache that is not there holds nothing; folders that are no kernels are left out.
+ * Error: KN_ERR_IO, KN_ERR_UNTRUSTED (links), KN_ERR_NO_MEMORY. Owns: *out is the caller's: kn_cache_list_free. Threads: any.
+ */
+KN_API kn_status kn_hub_cache_list(const kn_hub *hub, kn_cache_list **out, kn_error *err);
+KN_API void kn_cache_list_free(kn_cache_list *list);
+KN_API size_t kn_cache_list_count(const kn_cache_list *list);
+/** Borrowed from the list. Error: KN_ERR_INVALID. */
+KN_API kn_status kn_cache_list_get(const kn_cache_list *list, size_t index, kn_cache_item *out,
+                                   kn_error *err);
+/**
+ * Removes an item: its refs, the snapshot by one rename, then what no other snapshot of the repository names. freed_bytes: NULL, or
+ * how much room that gave back. Error: KN_ERR_NOT_FOUND, KN_ERR_IO (read only), KN_ERR_INVALID. Threads: any; other processes may read
+ * and write the cache meanwhile.
+ */
+KN_API kn_status kn_hub_cache_remove(kn_hub *hub, const kn_cache_item *item, uint64_t *freed_bytes,
+                                     kn_error *err);
 
 /** What `kernels lock` is to do. */
 typedef struct kn_lock_options {

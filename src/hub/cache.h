@@ -69,6 +69,7 @@ typedef struct kni_cache_item {
     kni_names variants;
     uint64_t size_bytes;   // of the blobs that its files name, each once
     uint64_t unique_bytes; // of those that no other snapshot of the repository names
+    uint64_t new_bytes;    // of those that no item before it names
     int64_t modified;      // seconds since the epoch
 } kni_cache_item;
 typedef struct kni_cache_items {

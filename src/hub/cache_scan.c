@@ -69,6 +69,7 @@ static kn_status take_file(void *user, const kni_walk_file *file, kn_error *err)
     if (file->blob[0] == '\0') {
         item->size_bytes += file->size;
         item->unique_bytes += file->size;
+        item->new_bytes += file->size;
         return KN_OK;
     }
     if (!kni_grow(&array, &scan->capacity, scan->n_uses + 1, sizeof(*scan->uses)))
@@ -102,6 +103,7 @@ static void add_sizes(repo_scan *scan)
             ++last;
         kni_cache_item *item = &scan->items->items[uses[i].item];
         item->size_bytes += uses[i].size;
+        item->new_bytes += same_before ? 0 : uses[i].size;
         if (!same_before && uses[last].item == uses[i].item && !uses[i].is_shared)
             item->unique_bytes += uses[i].size;
     }

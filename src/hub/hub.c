@@ -104,6 +104,21 @@ const char *kn_hub_state_dir(const kn_hub *hub)
     return or_empty(hub->settings.state_dir);
 }
 
+bool kn_hub_endpoint_is_trusted(const kn_hub *hub)
+{
+    return hub->settings.endpoint_is_trusted;
+}
+
+kn_status kn_hub_token_source(const kn_hub *hub, const char **source, kn_error *err)
+{
+    const char *token = NULL;
+    if (!hub || !source)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "kn_hub_token_source: a hub and source are required");
+    *source = NULL;
+    return kni_settings_token(&hub->settings, &token, source, err);
+}
+
 const char *kn_level_text(kn_level level)
 {
     static const char *const texts[] = {"none", "transport", "pinned"};
