@@ -1,6 +1,8 @@
 // kernels doctor: what this machine is and can run.
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <kernels/context.h>
 
@@ -15,8 +17,19 @@ static const kn_device_type types[] = {
 #undef TYPE
 };
 
-static const char *const variables[] = {"KERNELS_DEVICE", "LOCAL_KERNELS", "DISABLE_KERNEL_MAPPING",
-                                        "NO_COLOR"};
+static const char *const variables[] = {
+    "KERNELS_DEVICE",
+    "LOCAL_KERNELS",
+    "DISABLE_KERNEL_MAPPING",
+    "KERNELS_CACHE",
+    "KERNELS_SITE_CACHES",
+    "KERNELS_TRUSTED_ENDPOINTS",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "NO_COLOR",
+};
 
 // The library that kernels are called through.
 typedef struct tvm_ffi {
@@ -113,12 +126,81 @@ static json_t *machine_json(kn_machine *machine)
     return o;
 }
 
+// What the hub's client is opened with. Nothing of it is asked.
+typedef struct hub_info {
+    const kn_hub *hub;
+    const char *token_source; // NULL: none
+    kn_error token_refusal;
+    char curl[64]; // its version; "": libcurl is not there
+} hub_info;
+
+// As the library does at its first request; neither way opens a socket.
+static void find_curl(char *out, size_t size)
+{
+    static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl-nss.so.4"};
+    void *library = NULL, *symbol = NULL;
+    const char *(*version)(void) = NULL;
+    for (size_t i = 0; i < KN_LEN(names) && !library; ++i)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (library)
+        symbol = dlsym(library, "curl_version");
+    memcpy(&version, &symbol, sizeof(symbol));
+    const char *text = version ? version() : "";
+    snprintf(out, size, "%.*s", (int)strcspn(text, " "), text);
+}
+
+static void find_hub(kn_context *ctx, hub_info *out)
+{
+    *out = (hub_info){.hub = kn_context_hub(ctx)};
+    kn_hub_token_source(out->hub, &out->token_source, &out->token_refusal);
+    find_curl(out->curl, sizeof(out->curl));
+}
+
+static const char *or_none(const char *text)
+{
+    return text[0] ? text : "none: this user has no home directory";
+}
+
+static void print_hub(const hub_info *found)
+{
+    const bool is_refused = found->token_refusal.status != KN_OK;
+    cli_line("hub          %s, %s%s", kn_hub_endpoint(found->hub),
+             kn_hub_endpoint_is_trusted(found->hub) ? "trusted to vouch for publishers"
+                                                    : "not trusted to vouch for publishers",
+             kn_hub_is_offline(found->hub) ? ", offline" : "");
+    cli_line("  cache      %s", or_none(kn_hub_cache_dir(found->hub)));
+    cli_line("  records    %s", or_none(kn_hub_state_dir(found->hub)));
+    cli_line("  token      %s%s", found->token_source ? "from " : "",
+             is_refused            ? kn_error_text(&found->token_refusal)
+             : found->token_source ? found->token_source
+                                   : "none");
+    cli_line("  libcurl    %s", found->curl[0] ? found->curl
+                                               : "not found: nothing can be downloaded; install "
+                                                 "libcurl4 (or libcurl)");
+}
+
+static json_t *hub_json(const hub_info *found)
+{
+    const bool is_refused = found->token_refusal.status != KN_OK;
+    json_t *o = cli_json_object();
+    cli_json_set(o, "endpoint", cli_json_text(kn_hub_endpoint(found->hub)));
+    cli_json_set(o, "trusted", json_boolean(kn_hub_endpoint_is_trusted(found->hub)));
+    cli_json_set(o, "offline", json_boolean(kn_hub_is_offline(found->hub)));
+    cli_json_set(o, "cache", cli_json_text(kn_hub_cache_dir(found->hub)));
+    cli_json_set(o, "records", cli_json_text(kn_hub_state_dir(found->hub)));
+    cli_json_set(o, "token", cli_json_text(found->token_source));
+    cli_json_set(o, "token_error",
+                 cli_json_text(is_refused ? kn_error_text(&found->token_refusal) : NULL));
+    cli_json_set(o, "libcurl", cli_json_text(found->curl));
+    return o;
+}
+
 static char *version_text(const tvm_ffi *found)
 {
     return cli_format("%d.%d.%d", found->info.major, found->info.minor, found->info.patch);
 }
 
-static void print_rest(const tvm_ffi *found)
+static void print_rest(const tvm_ffi *found, const hub_info *hub)
 {
     const bool is_there = found->refusal.status == KN_OK;
     char *version = version_text(found);
@@ -126,6 +208,7 @@ static void print_rest(const tvm_ffi *found)
            is_there ? version : "no kernel can be loaded", cli_paint(CLI_PLAIN));
     cli_line("%s%s", is_there ? ", " : ": ",
              is_there ? found->info.path : kn_error_text(&found->refusal));
+    print_hub(hub);
     puts("environment");
     for (size_t i = 0; i < KN_LEN(variables); ++i) {
         const char *value = getenv(variables[i]);
@@ -134,7 +217,7 @@ static void print_rest(const tvm_ffi *found)
     free(version);
 }
 
-static void add_rest(json_t *o, const tvm_ffi *found)
+static void add_rest(json_t *o, const tvm_ffi *found, const hub_info *hub)
 {
     const bool is_there = found->refusal.status == KN_OK;
     json_t *library = cli_json_object(), *environment = cli_json_object();
@@ -145,6 +228,7 @@ static void add_rest(json_t *o, const tvm_ffi *found)
     cli_json_set(library, "reason",
                  cli_json_text(is_there ? NULL : kn_error_text(&found->refusal)));
     cli_json_set(o, "tvm_ffi", library);
+    cli_json_set(o, "hub", hub_json(hub));
     for (size_t i = 0; i < KN_LEN(variables); ++i)
         cli_json_set(environment, variables[i], cli_json_text(getenv(variables[i])));
     cli_json_set(o, "environment", environment);
@@ -161,27 +245,30 @@ int cli_cmd_doctor(int argc, char **argv)
     const cli_usage usage = {
         "doctor", NULL,
         "Says what this machine is and can run: CPU, drivers and devices (or why there are none), "
-        "libtvm_ffi, the\nC library, and the environment variables that count.\n\n"
-        "Exit status: 0 kernels can be loaded here, 1 not, 2 wrong use or an unusable "
-        "KERNELS_DEVICE.",
+        "libtvm_ffi, the\nC library, how a hub would be reached, and the environment variables "
+        "that count. No socket is opened.\n\n"
+        "Exit status: 0 kernels can be loaded here, 1 not, 2 wrong use or an unusable variable.",
         options, KN_LEN(options)};
     if (!cli_parse(&usage, argc, argv, NULL, &status))
         return status;
-    if (cli_open_context(NULL, &ctx, &err) != KN_OK) {
+    if (kn_context_open(NULL, &ctx, &err) != KN_OK) {
         cli_fail_error("doctor", &err);
         return CLI_TROUBLE;
     }
+    hub_info hub;
+    find_hub(ctx, &hub);
     tvm_ffi found = {KN_TVM_FFI_INIT, KN_ERROR_INIT};
     if (kn_context_tvm_ffi(ctx, &found.info, &found.refusal) != KN_OK)
         status = CLI_NO;
     if (json) {
         json_t *o = machine_json(kn_context_machine(ctx));
-        add_rest(o, &found);
+        add_rest(o, &found, &hub);
         cli_json(o);
     } else {
         print_machine(kn_context_machine(ctx));
-        print_rest(&found);
+        print_rest(&found, &hub);
     }
+    kn_error_dispose(&hub.token_refusal);
     kn_error_dispose(&found.refusal);
     kn_context_close(ctx);
     return status;

@@ -7,12 +7,14 @@
 #include "devices.h"
 #include "options.h"
 #include "output.h"
+#include "repo.h"
 #include "verbs.h"
 
 typedef struct explain {
     const char *file, *device, *mode, *use_fallback;
     cli_texts layers;
     bool no_resolve, json;
+    cli_hub hub;
 } explain;
 
 static kn_status parse_fallback(const char *text, uint32_t *out, kn_error *err)
@@ -30,7 +32,7 @@ static kn_status parse_fallback(const char *text, uint32_t *out, kn_error *err)
                         text);
 }
 
-static kn_status make_plan(const explain *e, kn_context **ctx, kn_plan **plan, kn_error *err)
+static kn_status make_plan(explain *e, kn_context **ctx, kn_plan **plan, kn_error *err)
 {
     kn_kernelize_options opts = KN_KERNELIZE_OPTIONS_INIT;
     kn_mapping *mapping = NULL;
@@ -48,7 +50,7 @@ static kn_status make_plan(const explain *e, kn_context **ctx, kn_plan **plan, k
             kn_error_prefix(err, "--mode '%s'", e->mode);
     }
     if (st == KN_OK)
-        st = cli_open_context(e->device, ctx, err);
+        st = cli_hub_open(&e->hub, e->device, ctx, err);
     if (st == KN_OK)
         st = kn_mapping_read(e->file, &mapping, err);
     if (st == KN_OK) {
@@ -151,6 +153,7 @@ int cli_cmd_explain(int argc, char **argv)
         {"use-fallback", "WHEN",
          "yes (default): all but what cannot be loaded; no: never; all: always", NULL,
          &e.use_fallback, NULL},
+        CLI_HUB_OPTIONS(&e.hub),
         {"json", NULL, "as JSON", &e.json, NULL, NULL},
     };
     const cli_usage usage = {
@@ -165,6 +168,8 @@ int cli_cmd_explain(int argc, char **argv)
         options, KN_LEN(options)};
     if (cli_parse(&usage, argc, argv, &e.file, &status)) {
         kn_status st = make_plan(&e, &ctx, &plan, &err);
+        if (e.hub.is_open)
+            cli_progress_clear(&e.hub.progress);
         if (st == KN_OK && e.json)
             st = print_json(plan, &err);
         else if (st == KN_OK)
@@ -179,7 +184,7 @@ int cli_cmd_explain(int argc, char **argv)
         }
     }
     kn_plan_free(plan);
-    kn_context_close(ctx);
     cli_texts_free(&e.layers);
+    cli_hub_close(&e.hub, ctx);
     return status;
 }

@@ -1,10 +1,10 @@
-// kernels info: what a package holds, by its metadata.
+// kernels info: what a package or a repository holds, by its metadata.
 #include <stdio.h>
 
 #include <kernels/package.h>
 
-#include "options.h"
 #include "output.h"
+#include "repo.h"
 #include "verbs.h"
 
 static const struct {
@@ -133,62 +133,191 @@ static void print_package(const kn_package *package)
     }
 }
 
-// One variant, of which `variants` takes the record. Returns whether it could be read.
-static bool show(const char *name, const char *path, json_t *variants)
+typedef struct info {
+    const char *operand;
+    cli_hub hub;
+    cli_wish wish;
+    bool json;
+    kn_context *ctx;
+    json_t *variants; // NULL: text
+    bool is_whole;    // each variant could be read
+    kn_error err;
+} info;
+
+// One variant. of, index: NULL and nothing for one of a directory. package: NULL where `why` says why it cannot be read.
+static void show(info *in, const char *name, const kn_variants *of, size_t index,
+                 const kn_package *package, kn_error *why)
 {
-    kn_package *package = NULL;
-    kn_error err = KN_ERROR_INIT;
-    const bool is_read = kn_package_open(path, &package, &err) == KN_OK;
-    if (variants) {
-        json_t *o = is_read ? package_json(package) : cli_json_object();
+    char size[CLI_SIZE_TEXT];
+    const uint64_t bytes = of ? kn_variants_size_bytes(of, index) : 0;
+    const bool is_cached = of && kn_variants_is_cached(of, index);
+    in->is_whole &= package != NULL;
+    if (in->variants) {
+        json_t *o = package ? package_json(package) : cli_json_object();
         cli_json_set(o, "variant", cli_json_text(name));
-        cli_json_set(o, "error", cli_json_text(is_read ? NULL : kn_error_text(&err)));
-        cli_json_add(variants, o);
+        cli_json_set(o, "error", cli_json_text(package ? NULL : kn_error_text(why)));
+        if (of) {
+            cli_json_set(o, "size_bytes", bytes ? json_integer((json_int_t)bytes) : json_null());
+            cli_json_set(o, "cached", json_boolean(is_cached));
+        }
+        cli_json_add(in->variants, o);
     } else {
         fputs(cli_paint(CLI_BOLD), stdout);
         cli_text("%s", name);
         puts(cli_paint(CLI_PLAIN));
-        if (is_read)
+        if (bytes || is_cached)
+            cli_line("  files        %s%s%s", bytes ? cli_size(bytes, size) : "",
+                     bytes && is_cached ? ", " : "", is_cached ? "in the cache" : "");
+        if (package)
             print_package(package);
         else
-            cli_line("  cannot be read: %s", kn_error_text(&err));
+            cli_line("  cannot be read: %s", kn_error_text(why));
+    }
+}
+
+static kn_status show_dir(info *in)
+{
+    kn_listing *listing = NULL;
+    const kn_status st = kn_listing_open(in->operand, &listing, &in->err);
+    for (size_t i = 0; st == KN_OK && i < kn_listing_count(listing); ++i) {
+        kn_package *package = NULL;
+        kn_error why = KN_ERROR_INIT;
+        kn_package_open(kn_listing_path(listing, i), &package, &why);
+        show(in, kn_listing_name(listing, i), NULL, 0, package, &why);
+        kn_package_close(package);
+        kn_error_dispose(&why);
+    }
+    kn_listing_close(listing);
+    return st;
+}
+
+static kn_status show_variant(info *in, const kn_revision *revision, const kn_variants *variants,
+                              size_t index)
+{
+    const char *name = kn_variants_name(variants, index);
+    kn_package *package = NULL;
+    kn_error why = KN_ERROR_INIT;
+    char *text = NULL;
+    size_t size = 0;
+    kn_status st =
+        kn_hub_fetch_metadata(kn_context_hub(in->ctx), revision, name, &text, &size, &why);
+    if (st == KN_OK)
+        st = kn_package_parse(text, size, kn_revision_repo_id(revision), name, &package, &why);
+    if (st == KN_ERR_NETWORK || st == KN_ERR_CANCELLED || st == KN_ERR_NO_MEMORY) {
+        kn_error_set(&in->err, st, "%s", kn_error_text(&why)); // nor is anything known of the next
+    } else {
+        show(in, name, variants, index, package, &why);
+        st = KN_OK;
     }
     kn_package_close(package);
-    kn_error_dispose(&err);
-    return is_read;
+    kn_string_free(text);
+    kn_error_dispose(&why);
+    return st;
+}
+
+// Reading what somebody says of a kernel takes no trust, using it does: consent is asked for there, and its lack said here.
+static kn_status resolve(info *in, kn_revision **revision, kn_error *refusal)
+{
+    kn_hub_wish wish = cli_hub_wish(&in->wish, in->operand);
+    const kn_status st = kn_hub_resolve(kn_context_hub(in->ctx), &wish, revision, NULL, refusal);
+    if (st != KN_ERR_UNTRUSTED)
+        return st == KN_OK ? st : kn_error_set(&in->err, st, "%s", kn_error_text(refusal));
+    wish.trust_remote_code = 1;
+    return kn_hub_resolve(kn_context_hub(in->ctx), &wish, revision, NULL, &in->err);
+}
+
+static void print_repo(const kn_revision *revision, const kn_error *refusal)
+{
+    cli_print_revision(revision);
+    cli_line("  type         %s", kn_revision_repo_type(revision));
+    cli_line("  level        %s", kn_level_text(kn_revision_level(revision)));
+    if (refusal->status == KN_OK)
+        cli_line("  publisher    %s", kn_revision_publisher(revision));
+    else
+        cli_line("  refused      %s", kn_error_text(refusal));
+    if (kn_revision_moved_to(revision)[0])
+        cli_line("  moved to     %s", kn_revision_moved_to(revision));
+}
+
+static json_t *repo_json(const kn_revision *revision, const kn_error *refusal)
+{
+    json_t *o = cli_json_revision(revision);
+    const bool is_refused = refusal->status != KN_OK;
+    if (is_refused)
+        cli_json_set(o, "publisher", json_null());
+    if (revision)
+        cli_json_set(o, "refused", cli_json_text(is_refused ? kn_error_text(refusal) : NULL));
+    return o;
+}
+
+static kn_status show_repo(info *in, const kn_revision *revision)
+{
+    kn_hub *hub = kn_context_hub(in->ctx);
+    kn_variants *variants = NULL;
+    kn_status st = kn_hub_is_offline(hub) ? kn_hub_list(hub, revision, &variants, &in->err)
+                                          : kn_hub_list_all(hub, revision, &variants, &in->err);
+    for (size_t i = 0; st == KN_OK && i < kn_variants_count(variants); ++i)
+        st = show_variant(in, revision, variants, i);
+    kn_variants_free(variants);
+    return st;
+}
+
+static int run(info *in)
+{
+    kn_revision *revision = NULL;
+    kn_error refusal = KN_ERROR_INIT;
+    const bool is_repo = cli_is_repo(in->operand);
+    int status = CLI_TROUBLE;
+    kn_status st = cli_refuse_wish(is_repo, in->operand, &in->wish, &in->err);
+    if (st == KN_OK && is_repo) {
+        st = cli_hub_open(&in->hub, NULL, &in->ctx, &in->err);
+        if (st == KN_OK)
+            st = resolve(in, &revision, &refusal);
+        if (st == KN_OK && !in->variants)
+            print_repo(revision, &refusal);
+        if (st == KN_OK)
+            st = show_repo(in, revision);
+        status = cli_status_of(st);
+    } else if (st == KN_OK) {
+        st = show_dir(in);
+    }
+    if (st != KN_OK) {
+        cli_fail_error("info", &in->err);
+    } else {
+        status = in->is_whole ? CLI_YES : CLI_NO;
+        if (in->variants) {
+            json_t *root = cli_json_object();
+            cli_json_set(root, "path", cli_json_text(is_repo ? NULL : in->operand));
+            cli_json_set(root, "repository", repo_json(revision, &refusal));
+            cli_json_set(root, "variants", json_incref(in->variants));
+            cli_json(root);
+        }
+    }
+    kn_error_dispose(&refusal);
+    kn_revision_free(revision);
+    return status;
 }
 
 int cli_cmd_info(int argc, char **argv)
 {
-    const char *dir = NULL;
-    bool json = false;
+    info in = {.is_whole = true};
     int status = CLI_YES;
-    kn_listing *listing = NULL;
-    kn_error err = KN_ERROR_INIT;
-    const cli_option options[] = {{"json", NULL, "as JSON", &json, NULL, NULL}};
+    const cli_option options[] = {CLI_REVISION_OPTIONS(&in.wish),
+                                  CLI_TRUST_OPTION(&in.wish),
+                                  CLI_HUB_OPTIONS(&in.hub),
+                                  {"json", NULL, "as JSON", &in.json, NULL, NULL}};
     const cli_usage usage = {
-        "info", "DIR",
+        "info", "DIR|REPO",
         "Says what each build variant of a package is, by its metadata.json. DIR is the package's "
-        "directory, or\na variant's.\n\nExit status: 0 each variant could be read, 1 some could "
-        "not, 2 "
-        "wrong use or no package there.",
+        "directory, or\na variant's; REPO is a repository, of which nothing else is "
+        "downloaded.\n\nExit status: 0 each variant could be read, 1 some could not, or there is "
+        "no such repository, 2 wrong use,\nno package there, or no answer.",
         options, KN_LEN(options)};
-    if (!cli_parse(&usage, argc, argv, &dir, &status))
+    if (!cli_parse(&usage, argc, argv, &in.operand, &status))
         return status;
-    if (kn_listing_open(dir, &listing, &err) != KN_OK) {
-        cli_fail_error("info", &err);
-        return CLI_TROUBLE;
-    }
-    json_t *variants = json ? cli_json_array() : NULL;
-    for (size_t i = 0; i < kn_listing_count(listing); ++i)
-        if (!show(kn_listing_name(listing, i), kn_listing_path(listing, i), variants))
-            status = CLI_NO;
-    if (json) {
-        json_t *root = cli_json_object();
-        cli_json_set(root, "path", cli_json_text(dir));
-        cli_json_set(root, "variants", variants);
-        cli_json(root);
-    }
-    kn_listing_close(listing);
+    in.variants = in.json ? cli_json_array() : NULL;
+    status = run(&in);
+    json_decref(in.variants);
+    cli_hub_close(&in.hub, in.ctx);
     return status;
 }

@@ -4,14 +4,6 @@
 
 #include "output.h"
 
-kn_status cli_open_context(const char *device, kn_context **out, kn_error *err)
-{
-    const kn_status st = kn_context_open(KN_CONTEXT_OPTIONS(.device = device), out, err);
-    if (st != KN_OK && device)
-        kn_error_prefix(err, "--device");
-    return st;
-}
-
 size_t cli_device_types(const char *device, kn_device_type *out, size_t room)
 {
     size_t count = 0;
@@ -29,6 +21,24 @@ size_t cli_device_types(const char *device, kn_device_type *out, size_t room)
         if (!device)
             break;
         ++device;
+    }
+    return count;
+}
+
+size_t cli_devices_here(kn_context *ctx, const char *named, kn_device_type *out, size_t room)
+{
+    static const kn_device_type all[] = {
+#define TYPE(name, value, text) name,
+        KN_DEVICE_TYPE_LIST(TYPE)
+#undef TYPE
+    };
+    size_t count = 0;
+    if (named)
+        return cli_device_types(named, out, room);
+    for (size_t i = 0; i < KN_LEN(all) && count < room; ++i) {
+        const kn_device_type type = all[(i + 1) % KN_LEN(all)]; // the CPU is the first of the list
+        if (kn_machine_device_count(kn_context_machine(ctx), type))
+            out[count++] = type;
     }
     return count;
 }

@@ -25,6 +25,16 @@ char *cli_join(const char *dir, const char *name)
     return cli_format("%s/%s", dir, name);
 }
 
+char *cli_absolute(const char *path)
+{
+    char *here = path[0] == '/'
+                     ? NULL
+                     : getcwd(NULL, 0); // NULL too when it is gone: the library says what it needs
+    char *whole = here ? cli_join(here, path) : cli_format("%s", path);
+    free(here);
+    return whole;
+}
+
 kn_status cli_make_dir(const char *path, kn_error *err)
 {
     char *part = cli_format("%s", path);

@@ -1,4 +1,4 @@
-// Files and directories that `kernels pack` reads and makes. Paths are the caller's strings; messages go to err.
+// Files and directories, most of them those that `kernels pack` reads and makes. Paths are the caller's strings; messages go to err.
 #ifndef CLI_FILES_H
 #define CLI_FILES_H
 
@@ -8,6 +8,7 @@
 #define CLI_SHA256_BASE64_SIZE 45
 
 char *cli_join(const char *dir, const char *name); // free() it
+char *cli_absolute(const char *path);              // below the working directory; free() it
 
 // Missing parents are made too.
 kn_status cli_make_dir(const char *path, kn_error *err);

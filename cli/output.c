@@ -150,6 +150,21 @@ json_t *cli_json_trace(const kn_trace *trace)
     return steps;
 }
 
+const char *cli_size(uint64_t bytes, char out[CLI_SIZE_TEXT])
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB"};
+    double value = (double)bytes / 1000;
+    size_t unit = 0;
+    if (bytes < 1000) {
+        snprintf(out, CLI_SIZE_TEXT, "%u B", (unsigned)bytes);
+        return out;
+    }
+    for (; value >= 999.95 && unit + 1 < KN_LEN(units); ++unit)
+        value /= 1000;
+    snprintf(out, CLI_SIZE_TEXT, "%.1f %s", value, units[unit]);
+    return out;
+}
+
 int cli_finish(int status)
 {
     errno = 0;

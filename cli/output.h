@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <kernels/base.h>
 
@@ -32,6 +33,10 @@ json_t *cli_json_array(void);
 void cli_json_set(json_t *object, const char *key, json_t *value);
 void cli_json_add(json_t *array, json_t *value);
 json_t *cli_json_trace(const kn_trace *trace);
+
+// "12.3 MB"; returns out.
+#define CLI_SIZE_TEXT 16
+const char *cli_size(uint64_t bytes, char out[CLI_SIZE_TEXT]);
 
 // Flushes stdout: the status, or CLI_TROUBLE with a message when something could not be written.
 int cli_finish(int status);

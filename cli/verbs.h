@@ -5,8 +5,12 @@
 // X(name, what it does)
 #define CLI_VERB_LIST(X)                                                                           \
     X(explain, "which kernel would serve each layer of a mapping, and why")                        \
-    X(info, "what a package holds")                                                                \
+    X(versions, "what a repository has to choose from, and what is taken of it")                   \
+    X(info, "what a package or a repository holds")                                                \
     X(check, "would a package's variants run here, and are its files unchanged?")                  \
+    X(download, "kernels into the cache")                                                          \
+    X(verify, "how far a kernel is to be believed, and why")                                       \
+    X(cache, "what the cache holds, how much room it takes, and how to get it back")               \
     X(doctor, "what this machine is and can run")                                                  \
     X(pack, "make a build variant from a shared object and layers.json, and run its layers")       \
     X(lock, "pin the kernels of a project or a mapping file to the byte")                          \
