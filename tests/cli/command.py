@@ -27,7 +27,9 @@ class Case(unittest.TestCase):
 
     def run_program(self, *args, status=0, **options):
         """The finished process; its exit status is checked, and that errors are one line."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("KERNELS_", "LOCAL_KERNELS", "NO_COLOR"))}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("KERNELS_", "LOCAL_KERNELS", "NO_COLOR", "HF_"))}
+        environment["HF_HUB_OFFLINE"] = "1"  # no test here is about the network
+        environment["HOME"] = environment["XDG_CACHE_HOME"] = environment["XDG_STATE_HOME"] = str(self.dir)
         environment.update(options.pop("env", {}))
         options.setdefault("stdout", subprocess.PIPE)
         done = subprocess.run([PROGRAM, *map(str, args)], stderr=subprocess.PIPE, text=True, env=environment,

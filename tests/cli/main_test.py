@@ -8,7 +8,7 @@ import unittest
 
 from command import BUILD, PROGRAM, Case
 
-VERBS = ["explain", "info", "check", "doctor", "pack", "serve"]
+VERBS = ["explain", "versions", "info", "check", "download", "verify", "cache", "doctor", "pack", "serve"]
 
 
 class Main(Case):
@@ -33,8 +33,9 @@ class Main(Case):
         for verb in VERBS:
             self.fails(verb, "--frobnicate", status=2, says="unknown option '--frobnicate'; accepted: ")
             self.fails(verb, "-x", status=2, says="unknown option '-x'")
-        for verb in ("explain", "info", "check"):
+        for verb in ("explain", "versions", "info", "check", "download", "verify", "cache"):
             self.fails(verb, status=2, says="is missing")
+        for verb in ("explain", "versions", "info", "check", "verify"):
             self.fails(verb, "a", "b", status=2, says="unexpected argument 'b'")
         self.fails("doctor", "a", status=2, says="unexpected argument 'a'")
 
