@@ -9,11 +9,11 @@
     X(info, "what a package or a repository holds")                                                \
     X(check, "would a package's variants run here, and are its files unchanged?")                  \
     X(download, "kernels into the cache")                                                          \
+    X(lock, "pin the kernels of a project or a mapping file to the byte")                          \
     X(verify, "how far a kernel is to be believed, and why")                                       \
     X(cache, "what the cache holds, how much room it takes, and how to get it back")               \
     X(doctor, "what this machine is and can run")                                                  \
     X(pack, "make a build variant from a shared object and layers.json, and run its layers")       \
-    X(lock, "pin the kernels of a project or a mapping file to the byte")                          \
     X(serve, "directories as a hub, for tests and sites")
 
 #define CLI_VERB_DECLARE(name, about) int cli_cmd_##name(int argc, char **argv);

@@ -8,7 +8,7 @@ import unittest
 
 from command import BUILD, PROGRAM, Case
 
-VERBS = ["explain", "versions", "info", "check", "download", "verify", "cache", "doctor", "pack", "serve"]
+VERBS = ["explain", "versions", "info", "check", "download", "lock", "verify", "cache", "doctor", "pack", "serve"]
 
 
 class Main(Case):
@@ -96,7 +96,7 @@ class Main(Case):
         self.assertIn("cuda     0: sm_90, capability 9.0, driver for cuda 12.8 (described, not found)", text)
         self.assertIn("KERNELS_DEVICE = cuda:9.0@12.8", text)
         found = self.run_json("doctor", env={"KERNELS_DEVICE": "cuda:9.0@12.8"})
-        self.assertEqual(set(found), {"version", "os", "cpu", "glibc", "cpu_features", "devices", "absent", "tvm_ffi",
+        self.assertEqual(set(found), {"version", "os", "cpu", "glibc", "cpu_features", "devices", "absent", "tvm_ffi", "hub",
                                       "environment"})
         self.assertEqual([d["type"] for d in found["devices"]], ["cpu", "cuda"])
         cuda = found["devices"][1]
