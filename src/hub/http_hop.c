@@ -178,6 +178,7 @@ static void broken(kni_job *job, CURLcode code)
         return;
     }
     note_progress(job);
+    job->wants_fresh = true; // the connection may be what is broken
     const kni_retry retry = kni_retry_code(code, job->n_failures, job->http->second_ms);
     if (retry.again && !request->is_optional)
         try_again(job, retry);
@@ -191,6 +192,7 @@ static void refused(kni_job *job)
     kni_http_request *request = job->request;
     const char *token, *source = NULL;
     note_progress(job);
+    job->wants_fresh = false;
     const kni_retry retry =
         kni_retry_answer(&job->head, job->n_failures, kni_now_utc(), job->http->second_ms);
     if (retry.again && !request->is_optional) {

@@ -181,7 +181,7 @@ static bool set_options(kni_job *job, const char *proxy)
     ok = ok && SET(CURLOPT_HTTP_VERSION,
                    (long)(is_https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     ok = ok && SET(CURLOPT_PIPEWAIT, is_https ? 1L : 0L) && SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (job->n_failures) // the old connection may be what is broken
+    if (job->wants_fresh)
         ok = ok && SET(CURLOPT_FRESH_CONNECT, 1L);
     if (request->is_head)
         ok = ok && SET(CURLOPT_NOBODY, 1L);
@@ -282,6 +282,8 @@ done:
 
 void kni_job_drop(kni_job *job)
 {
+    if (job->is_stalled) // a connection that went dead is for nobody else either
+        (void)SET(CURLOPT_FORBID_REUSE, 1L);
     if (job->state == KNI_JOB_RUNNING)
         job->curl->multi_remove_handle(job->multi, job->easy);
     if (job->easy)

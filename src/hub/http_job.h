@@ -54,6 +54,7 @@ typedef struct kni_job {
     unsigned n_tries;
     bool no_range;      // the server's ranges are wrong
     bool has_restarted; // after a 416 or a wrong range
+    bool wants_fresh;   // a connection that was not used before
     int64_t wake_ms;
 
     kni_url url; // of this hop

@@ -214,14 +214,14 @@ static void test_h2_dead(void **state)
     http_client c;
     tls_server server;
     char url[64];
-    tls_server_start(&server, "here", "h2", "ok stall ok");
+    tls_server_start(&server, "here", "h2", "ok mute ok");
     client_open(&c, &server, "here");
     snprintf(url, sizeof(url), "https://127.0.0.1:%d/x", server.port);
-    for (unsigned i = 1; i <= 2; ++i) {
+    for (unsigned i = 1; i <= 5; ++i) {
         kni_http_request r = {.url = url};
         assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
-        assert_int_equal(r.answer.n_sent, i);
-        assert_int_equal(kni_http_n_connections(c.http), i);
+        assert_int_equal(r.answer.n_sent, i == 2 ? 2 : 1);
+        assert_int_equal(kni_http_n_connections(c.http), i == 1 ? 1 : 2);
         kni_http_request_dispose(&r);
         c.settings.etag_timeout_ms = 300;
     }

@@ -10,7 +10,7 @@ next ACTION; the last one is for all that follow:
   to=URL        302
   reset         the stream is reset after half of it (HTTP/2 alone)
   refuse        the stream is reset before anything (HTTP/2 alone)
-  stall         nothing is answered (HTTP/2 alone)
+  mute          nothing is answered, nor any later request of the connection (HTTP/2 alone)
   goaway        the connection is given up with GOAWAY (HTTP/2 alone)
 """
 
@@ -77,8 +77,10 @@ def answer_2(connection, stream, action):
     elif action == "goaway":
         connection.sendall(frame(GOAWAY, 0, 0, struct.pack("!II", 0, 2)))
         return False
-    elif action == "stall":
-        pass
+    elif action == "mute":
+        while connection.recv(4096):
+            pass
+        return False
     elif action == "part":
         block = b"\x8a\x0f\x0f\x10bytes 5-9/10".replace(b"\x10", bytes([len("bytes 5-9/10")]))
         connection.sendall(frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, BODY[5:]))
