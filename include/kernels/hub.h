@@ -6,6 +6,9 @@
  * Python's huggingface_hub downloaded is used here, and the other way round (docs/cache.md). Whom and what is believed: docs/trust.md.
  *
  * A context opens a hub of its own (kn_context_options.hub, kn_context_hub). Opening one touches no disk and no network.
+ *
+ * Threads, where a declaration says nothing: any; revisions, variants and versions are immutable, and freed after all others that use
+ * them. What takes a hub and an error blocks on the network and the disk; a progress callback can end it.
  */
 #ifndef KERNELS_HUB_H
 #define KERNELS_HUB_H

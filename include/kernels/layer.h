@@ -2,6 +2,8 @@
  * Layers as data: a typed signature, the members it reads from the adopting module, and a call expression over a kernel
  * function, parsed once into a small program that answers per call whether arguments fit and what the outputs are. The
  * language is described in docs/layers.md. Nothing here loads or runs foreign code.
+ *
+ * Threads, where a declaration says nothing: any; a layer is immutable. Freeing: after all others that use it. Nothing here blocks.
  */
 #ifndef KERNELS_LAYER_H
 #define KERNELS_LAYER_H

@@ -1,6 +1,9 @@
 /**
  * The native module tree: a model as libkernels sees it in C. A class has a layer name, a signature and its own forward; a module
  * is an instance with a place in the tree, members (tensors and scalars) and children. A call goes through one inline function.
+ *
+ * Threads, where a declaration says nothing: what makes or reads classes: any; what reads a tree: any, while nobody makes or frees a
+ * module of it or sets a member of the same module; freeing: after all others. Nothing here blocks.
  */
 #ifndef KERNELS_MODULE_H
 #define KERNELS_MODULE_H

@@ -2,6 +2,9 @@
  * Kernel packages on disk: which build variants a directory has, which of them this machine can run and why not the others,
  * what a variant's metadata says, whether its files are what the metadata says, what code is really inside. No network, and
  * nothing of a package is executed here.
+ *
+ * Threads, where a declaration says nothing: any; packages and listings are immutable, a trace is its caller's alone. What opens, checks
+ * or reads blocks on the disk. Closing: after all others that use the object.
  */
 #ifndef KERNELS_PACKAGE_H
 #define KERNELS_PACKAGE_H

@@ -1,5 +1,7 @@
 /**
  * Plans: what kernelize decided for each extensible module, and why. Immutable data, which outlives model and context.
+ *
+ * Threads, where a declaration says nothing: any; freeing after all others. Nothing here blocks.
  */
 #ifndef KERNELS_PLAN_H
 #define KERNELS_PLAN_H

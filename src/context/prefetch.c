@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "context/resolve.h"
 
-enum { THREADS_MAX = 16 };
+enum { THREADS_MAX = 32 };
 
 typedef struct fleet {
     kn_context *ctx;
