@@ -23,7 +23,7 @@ typedef struct kn_host_module {
     uint32_t extensible; // 0: the class has no layer name
 } kn_host_module;
 
-/** What kernelize wants to know of a class; asked once per class and call. Borrowed until the call ends. */
+/** What kernelize wants to know of a class; asked once or twice per class and call. Borrowed until the call ends. */
 typedef struct kn_host_class {
     size_t struct_size;
     const char *name;
