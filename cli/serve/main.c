@@ -139,7 +139,7 @@ static void wait_for_end(serve_server *server, const sigset_t *ends)
             break;
     }
     if (n_running > 0)
-        cli_fail("serve: %zu answers were cut off", n_running);
+        cli_fail("serve: answers that were cut off: %zu", n_running);
 }
 
 static kn_status run(const arguments *a, serve_config *config, kn_error *err)

@@ -23,31 +23,47 @@ static bool has_dir(int root, const char *path)
     return fd >= 0;
 }
 
-static bool has_variants(const char *dir)
+static bool has_file(int root, const char *path)
+{
+    const int fd = serve_open_beneath(root, path, O_PATH);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+// Is there a build variant right in it? Any directory has directories: one of these must say that it is one.
+static bool has_variants(const serve_root *root)
 {
     kn_listing *listing = NULL;
-    const bool has = kn_listing_open(dir, &listing, NULL) == KN_OK;
+    bool has = false;
+    if (kn_listing_open(root->dir, &listing, NULL) != KN_OK)
+        return false;
+    for (size_t i = 0; !has && i < kn_listing_count(listing); ++i) {
+        char *path = cli_format("%s/metadata.json", kn_listing_name(listing, i));
+        has = has_file(root->fd, path);
+        free(path);
+    }
     kn_listing_close(listing);
     return has;
 }
 
 static kn_status sort_in(serve_root *root, kn_error *err)
 {
-    if (has_dir(root->fd, "kernels") || has_dir(root->fd, "models"))
-        return KN_OK;
-    if (!has_variants(root->dir))
-        return kn_error_set(err, KN_ERR_FORMAT,
-                            "%s: expected a tree with kernels/ or models/ in it, or a package with "
-                            "build variants",
-                            root->dir);
-    const int metadata = serve_open_beneath(root->fd, "metadata.json", O_PATH);
-    if (metadata >= 0) {
-        close(metadata);
+    if (has_file(root->fd, "metadata.json"))
         return kn_error_set(err, KN_ERR_FORMAT,
                             "%s: is one build variant; expected the package it belongs to",
                             root->dir);
+    // A package may hold directories of any name; a tree has no build/.
+    if (!has_dir(root->fd, "build")) {
+        if (has_dir(root->fd, "kernels") || has_dir(root->fd, "models"))
+            return KN_OK;
+        if (!has_variants(root))
+            return kn_error_set(err, KN_ERR_FORMAT,
+                                "%s: expected a tree with kernels/ or models/ in it, or a package: "
+                                "build/, or variants that have a metadata.json",
+                                root->dir);
+        root->prefix = "build/";
     }
-    root->prefix = has_dir(root->fd, "build") ? "" : "build/";
     root->package = cli_format("%s", strrchr(root->dir, '/') + 1);
     if (serve_is_repo_part(root->package))
         return KN_OK;

@@ -45,10 +45,11 @@ class Words(Case):
         write_ref(self.top, MAIN, {"a": "a"})
         empty = self.top / "empty"
         empty.mkdir()
+        home = write_ref(self.top, "home", {".ssh/key": "secret", "mail/x": "private"})
         for args, says in (
                 ([], "DIR... is missing"), ([self.top, "--frobnicate"], "unknown option '--frobnicate'; accepted: DIR..., --help"),
                 ([self.top / "nowhere"], "nowhere: No such file"), ([self.top / MAIN / "a"], "Not a directory"),
-                ([empty], "expected a tree with kernels/ or models/ in it, or a package"),
+                ([empty], "expected a tree with kernels/ or models/ in it, or a package"), ([home], "home: expected a tree"),
                 ([self.top, "--port", "65536"], "--port '65536': expected a number from 0 to 65535"),
                 ([self.top, "--port", "x"], "--port 'x'"), ([self.top, "--page-size=0"], "--page-size '0'"),
                 ([self.top, "--page-size=1001"], "from 1 to 1000"), ([self.top, "--large", "-1"], "--large '-1'"),
@@ -129,6 +130,7 @@ class Packages(Case):
         package = self.top / "relu2"
         files = {f"build/{VARIANT}/metadata.json": METADATA, f"build/{VARIANT}/relu2.so": b"code", "CARD.md": "card"}
         write_ref(package, ".", files)
+        (package / "kernels").mkdir()
         variants = self.top / "bare"
         write_ref(variants, VARIANT, {"metadata.json": METADATA})
         write_ref(self.top / "tree", MAIN, {"a": "a"})
@@ -411,7 +413,7 @@ class End(Case):
             server.process.send_signal(signal.SIGINT)
             time.sleep(0.05)
         raw.close()
-        self.assertEqual(server.process.communicate()[1], "kernels: serve: 1 answers were cut off\n")
+        self.assertEqual(server.process.communicate()[1], "kernels: serve: answers that were cut off: 1\n")
         self.assertEqual(server.process.returncode, 0)
         self.assertRegex(log.read_text(encoding="ascii"), r'main/big" 200 33554432 cut ')
 
