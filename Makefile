@@ -16,7 +16,7 @@ check = ctest --preset $(1) -j$(JOBS) $(2)
 sources = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.cu')
 
 help:
-	@echo 'make demo          a language model with kernels and without: the plan, the text, the difference'
+	@echo 'make demo          a language model with kernels and without: the plan, the text, the difference; then kernels from a hub'
 	@echo 'make test          all tests that take minutes'
 	@echo 'make test-long     what takes longer: every test, sanitizer and compiler, and fuzzing'
 	@echo 'make test-clients  one cache for us and for several versions of huggingface_hub (CLIENTS=…)'
@@ -35,6 +35,8 @@ setup:
 demo: setup
 	@$(call build,release)
 	@examples/llama/demo build/release
+	@echo
+	@examples/llama/demo-hub build/release
 
 test: setup format-check
 	$(call build,dev)

@@ -78,13 +78,24 @@ static void log_line(void *user, kn_log_level level, const char *text)
     fprintf(stderr, "%s%s\n", level == KN_LOG_WARNING ? "warning: " : "", text);
 }
 
-// What the mapping file names takes over; the plan tells.
+// One line for each kernel that came over the network. Kernels are downloaded side by side, each on a thread of its own.
+static int show_download(void *user, const kn_progress *progress)
+{
+    (void)user;
+    if (progress->is_done && progress->files_done == progress->files_total)
+        fprintf(stderr, "downloaded %s, %s: %u files, %.2f MB\n", progress->repo_id,
+                progress->variant, progress->files_total, (double)progress->bytes_total / 1e6);
+    return 0; // anything else would cancel it
+}
+
+// What the mapping file names takes over, downloaded where it has to be; the plan tells.
 static kn_status use_kernels(program *p, kn_error *err)
 {
     kn_mapping *mapping = NULL;
     kn_status st = kn_mapping_read(p->options.mapping, &mapping, err);
     if (st == KN_OK)
-        st = kn_context_open(KN_CONTEXT_OPTIONS(.log = log_line, .log_level = KN_LOG_WARNING),
+        st = kn_context_open(KN_CONTEXT_OPTIONS(.log = log_line, .log_level = KN_LOG_WARNING,
+                                                .hub = KN_HUB_OPTIONS(.progress = show_download)),
                              &p->context, err);
     if (st == KN_OK)
         st = kn_kernelize(p->context, llama_model_root(p->model),
@@ -137,13 +148,15 @@ static kn_status run_both(program *p, kn_error *err)
         return run(p, "Without kernels:", NULL, &p->plain, err);
     st = use_kernels(p, err);
     // What is kept to compare stays small beside the weights.
-    if (st == KN_OK)
+    if (st == KN_OK && !p->options.brief)
         st = logits_log_init(&p->log, p->weights.config.n_vocab, p->options.n_tokens,
                              p->weights.n_bytes / 20, err);
     if (st == KN_OK)
         st = run(p, "With kernels:", NULL, &p->kernels, err);
     if (st == KN_OK)
         st = count_fallback_calls(p, err);
+    if (p->options.brief)
+        return st;
     if (st == KN_OK)
         st = kn_unkernelize(llama_model_root(p->model), NULL, err);
     if (st == KN_OK)
@@ -157,13 +170,14 @@ static kn_status report(program *p, kn_error *err)
                             .prompt = &p->prompt,
                             .plan = p->plan,
                             .kernels = p->plan ? &p->kernels : NULL,
-                            .plain = &p->plain,
+                            .plain = p->plan && p->options.brief ? NULL : &p->plain,
                             .difference = p->difference,
                             .n_fallback_calls = p->n_fallback_calls,
                             .weights_bytes = p->weights.n_bytes};
     if (p->options.json)
         return llama_report_json(&r, err);
-    llama_report_print(&r);
+    if (!p->options.brief)
+        llama_report_print(&r);
     return KN_OK;
 }
 

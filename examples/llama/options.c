@@ -18,6 +18,7 @@ const char llama_usage[] =
     "\n"
     "  --mapping FILE   which kernels serve the layers (TOML); without it: no kernels\n"
     "  --no-kernels     only run without kernels\n"
+    "  --brief          the plan and the text alone: no second run, no figures\n"
     "  --prompt TEXT    what to ask the model (default: a short question)\n"
     "  --raw            give the prompt to the model as it is, without its chat template\n"
     "  --tokens N       tokens to generate at most (default: 64)\n"
@@ -47,10 +48,11 @@ static kn_status parse_int(const char *option, const char *text, int high, int *
 
 kn_status llama_options_parse(int argc, char **argv, llama_options *out, kn_error *err)
 {
-    enum { MAPPING = 256, NO_KERNELS, PROMPT, RAW, TOKENS, THREADS, JSON, HELP };
+    enum { MAPPING = 256, NO_KERNELS, BRIEF, PROMPT, RAW, TOKENS, THREADS, JSON, HELP };
     static const struct option table[] = {
         {"mapping", required_argument, NULL, MAPPING},
         {"no-kernels", no_argument, NULL, NO_KERNELS},
+        {"brief", no_argument, NULL, BRIEF},
         {"prompt", required_argument, NULL, PROMPT},
         {"raw", no_argument, NULL, RAW},
         {"tokens", required_argument, NULL, TOKENS},
@@ -74,6 +76,9 @@ kn_status llama_options_parse(int argc, char **argv, llama_options *out, kn_erro
             break;
         case NO_KERNELS:
             out->no_kernels = true;
+            break;
+        case BRIEF:
+            out->brief = true;
             break;
         case PROMPT:
             out->prompt = optarg;

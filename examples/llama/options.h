@@ -11,6 +11,7 @@ typedef struct llama_options {
     int n_tokens;
     int n_threads;
     bool no_kernels;
+    bool brief; // one run, and no figures
     bool raw;
     bool json;
     bool help;

@@ -92,7 +92,7 @@ static json_t *run_json(const generation *g, bool kernels)
 static json_t *difference_json(const llama_report *r)
 {
     const logits_difference *d = &r->difference;
-    if (!r->kernels)
+    if (!r->kernels || !r->plain)
         return json_null();
     // JSON has no NaN and no infinity.
     return json_pack("{s:o, s:I, s:o}", "max_abs",
@@ -121,7 +121,8 @@ kn_status llama_report_json(const llama_report *r, kn_error *err)
     const kn_status st = plan_json(r->plan, &plan, err);
     if (r->kernels)
         json_array_append_new(runs, run_json(r->kernels, true));
-    json_array_append_new(runs, run_json(r->plain, false));
+    if (r->plain)
+        json_array_append_new(runs, run_json(r->plain, false));
     json_t *document =
         json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:I, s:f, s:I}", "model", r->options->model,
                   "prompt", r->options->prompt, "prompt_tokens", ids_json(r->prompt), "threads",

@@ -35,6 +35,7 @@ static const struct {
     {"a --other", 2, "unknown option --other"},
     {"a -o", 2, "unknown option -o"},
     {"a --json=1", 2, "no value is accepted in --json=1"},
+    {"a --brief=1", 2, "no value is accepted in --brief=1"},
     {"a --tokens", 2, "--tokens needs a value"},
     {"a --tokens 0", 2, "--tokens: '0', accepted are 1 to"},
     {"a --tokens 7x", 2, "--tokens: '7x'"},
@@ -143,7 +144,7 @@ static void test_kernels(void **state)
     (void)state;
     static const char arguments[] =
         LLAMA_TEST_MODEL " --mapping " LLAMA_TEST_PACKAGES "/llama.toml --tokens 12";
-    char command[sizeof(arguments) + 16];
+    char command[sizeof(arguments) + 32];
     int status;
     char *text = run_program(arguments, &status);
     assert_int_equal(status, 0);
@@ -156,7 +157,7 @@ static void test_kernels(void **state)
     assert_int_equal(status, 0);
     json_t *document = json_loads(dump, 0, NULL);
     assert_non_null(document);
-    const json_t *runs = json_object_get(document, "runs");
+    json_t *runs = json_object_get(document, "runs");
     const json_t *difference = json_object_get(document, "logits_difference");
     assert_true(json_is_object(json_object_get(document, "plan")));
     assert_int_equal(json_array_size(runs), 2);
@@ -170,6 +171,34 @@ static void test_kernels(void **state)
     assert_peak(document);
     json_decref(document);
     free(dump);
+
+    snprintf(command, sizeof(command), "%s --json --brief", arguments);
+    dump = run_program(command, &status);
+    assert_int_equal(status, 0);
+    json_t *brief = json_loads(dump, 0, NULL);
+    assert_non_null(brief);
+    runs = json_object_get(brief, "runs");
+    assert_int_equal(json_array_size(runs), 1);
+    assert_true(json_is_true(json_object_get(json_array_get(runs, 0), "kernels")));
+    assert_true(json_is_null(json_object_get(brief, "logits_difference")));
+    json_decref(brief);
+    free(dump);
+}
+
+// Without figures: the plan, the text, and nothing after it.
+static void test_brief(void **state)
+{
+    (void)state;
+    int status;
+    char *text = run_program(LLAMA_TEST_MODEL " --mapping " LLAMA_TEST_PACKAGES
+                                              "/llama.toml --brief --tokens 6",
+                             &status);
+    assert_int_equal(status, 0);
+    assert_non_null(strstr(text, "121 extensible modules for INFERENCE: 121 with a kernel"));
+    const char *said = strstr(text, "With kernels:\n");
+    assert_non_null(said);
+    assert_string_equal(said, "With kernels:\nThe sky blue is a result\n\n");
+    free(text);
 }
 
 // "kernels": only the runs with the packages of this build, which are made when there is the command line program.
@@ -180,7 +209,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_generates),
     };
-    const struct CMUnitTest kernels[] = {cmocka_unit_test(test_kernels)};
+    const struct CMUnitTest kernels[] = {cmocka_unit_test(test_kernels),
+                                         cmocka_unit_test(test_brief)};
     return argc > 1 && strcmp(argv[1], "kernels") == 0 ? cmocka_run_group_tests(kernels, NULL, NULL)
                                                        : cmocka_run_group_tests(plain, NULL, NULL);
 }
