@@ -145,6 +145,37 @@ static void test_there_and_back(void **state)
     http_client_dispose(&c);
 }
 
+// A broken target is tried again from the first URL, whose answer is read anew.
+static void test_again_from_the_first(void **state)
+{
+    (void)state;
+    static const char *const etags[] = {"one", "two"};
+    http_client c;
+    http_sink sink = HTTP_SINK;
+    char heads[2][300];
+    http_client_open(&c, NULL);
+    for (int i = 0; i < 2; ++i) {
+        snprintf(heads[i], sizeof(heads[i]),
+                 "HTTP/1.1 302 Go\r\nLocation: /signed?%d\r\nX-Linked-Etag: \"%s\"\r\n", i,
+                 etags[i]);
+        http_server_add(c.server, (http_reply){.path = "/x", .head = heads[i]});
+    }
+    http_server_add(
+        c.server,
+        (http_reply){.path = "/signed?0", .body = "0123456789", .then = HTTP_CUT, .at = 4});
+    http_server_add(c.server,
+                    (http_reply){.path = "/signed?1", .body = "0123456789", .ranges = true});
+    kni_http_request r = http_file(http_server_url(c.server, "127.0.0.1", "/x"), &sink, 10);
+    assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
+    assert_string_equal(kni_buf_text(&sink.bytes), "0123456789");
+    assert_int_equal(r.answer.n_sent, 4);
+    assert_string_equal(r.answer.etag, "two");
+    assert_non_null(strstr(http_server_request(c.server, 3), "\r\nRange: bytes=4-\r\n"));
+    kni_buf_dispose(&sink.bytes);
+    kni_http_request_dispose(&r);
+    http_client_dispose(&c);
+}
+
 static void test_hops(void **state)
 {
     (void)state;
@@ -328,11 +359,17 @@ static void test_private_target_by_proxy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_hops),           cmocka_unit_test(test_head),
-        cmocka_unit_test(test_plain_http),     cmocka_unit_test(test_loopback_by_proxy),
-        cmocka_unit_test(test_no_token),       cmocka_unit_test(test_localhost),
-        cmocka_unit_test(test_private_target), cmocka_unit_test(test_private_target_by_proxy),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_again_from_the_first),
+        cmocka_unit_test(test_hops),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_plain_http),
+        cmocka_unit_test(test_loopback_by_proxy),
+        cmocka_unit_test(test_no_token),
+        cmocka_unit_test(test_localhost),
+        cmocka_unit_test(test_private_target),
+        cmocka_unit_test(test_private_target_by_proxy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
