@@ -17,17 +17,14 @@
 
 enum { LINK_MAX_SIZE = 2048 };
 
-// The text of a link; "" when it is longer than any that the layout has.
-static kn_status read_link(const kni_at *at, const char *name, char text[LINK_MAX_SIZE],
-                           kn_error *err)
+// The text of a link; "" when it is longer than any that the layout has. False with errno, which is EINVAL for what is no link.
+static bool read_link(const kni_at *at, const char *name, char text[LINK_MAX_SIZE])
 {
     const ssize_t size = readlinkat(at->fd, name, text, LINK_MAX_SIZE - 1);
     if (size < 0)
-        return kni_at_fail(at, name, errno, "cannot read the link", err);
-    text[size] = '\0';
-    if ((size_t)size == LINK_MAX_SIZE - 1)
-        text[0] = '\0';
-    return KN_OK;
+        return false;
+    text[(size_t)size < LINK_MAX_SIZE - 1 ? size : 0] = '\0';
+    return true;
 }
 
 kn_status kni_link_text(kni_buf *out, size_t levels, const char *blob, kn_error *err)
@@ -85,23 +82,19 @@ static kn_status open_store(const kni_at *root, const char *hash, kni_at *out, k
 kn_status kni_blob_open(const kni_at *root, const kni_at *blobs, const char *name, int *fd,
                         bool *is_shared, kn_error *err)
 {
-    struct stat info;
     char text[LINK_MAX_SIZE];
     kni_at store = KNI_AT_NONE;
     *fd = -1;
     *is_shared = false;
-    if (!kni_at_stat(blobs, name, &info) || !S_ISLNK(info.st_mode))
+    if (!read_link(blobs, name, text))
         return kni_at_file(blobs, name, fd, err);
-    kn_status st = read_link(blobs, name, text, err);
-    if (st != KN_OK)
-        return st;
     const char *hash = store_hash(text);
     if (!hash)
         return kn_error_set(err, KN_ERR_UNTRUSTED,
                             "%s/%s: is a link to '%.200s': a blob is a regular file, or a link to "
                             "'" STORE_LINK_START "<2 digits>/<64 digits>'",
                             blobs->path, name, text);
-    st = open_store(root, hash, &store, err);
+    kn_status st = open_store(root, hash, &store, err);
     if (st == KN_OK)
         st = kni_at_file(&store, hash, fd, err);
     *is_shared = st == KN_OK;
@@ -117,7 +110,7 @@ kn_status kni_blob_look(const kni_at *root, const kni_at *blobs, const char *nam
     if (!kni_at_stat(blobs, name, info))
         return KN_OK;
     if (S_ISREG(info->st_mode)) {
-        *yes = faccessat(blobs->fd, name, R_OK, AT_EACCESS) == 0;
+        *yes = (info->st_mode & 0444) == 0444 || faccessat(blobs->fd, name, R_OK, AT_EACCESS) == 0;
         return KN_OK;
     }
     const kn_status st = kni_blob_open(root, blobs, name, &fd, is_shared, NULL);
@@ -133,23 +126,24 @@ kn_status kni_entry_blob(const kni_at *at, const char *name, size_t levels,
     struct stat info;
     char text[LINK_MAX_SIZE];
     blob[0] = '\0';
-    if (!kni_at_stat(at, name, &info))
-        return kni_at_fail(at, name, errno, "cannot open", err);
-    if (S_ISREG(info.st_mode))
-        return KN_OK; // how huggingface_hub does without symlinks
-    if (!S_ISLNK(info.st_mode))
+    // Read first and looked at only when it is no link: nearly all are, and a warm start asks for each file of a kernel.
+    if (!read_link(at, name, text)) {
+        if (errno != EINVAL || !kni_at_stat(at, name, &info))
+            return kni_at_fail(at, name, errno, "cannot open", err);
+        if (S_ISREG(info.st_mode))
+            return KN_OK; // how huggingface_hub does without symlinks
         return kn_error_set(err, KN_ERR_UNTRUSTED,
                             "%s/%s: is neither a regular file nor a link to a blob", at->path,
                             name);
-    kn_status st = read_link(at, name, text, err);
-    if (st == KN_OK && !kni_link_blob(text, levels, blob)) {
-        kni_buf wanted = KNI_BUF_ANY;
-        st = kni_link_text(&wanted, levels, "<40 or 64 hexadecimal digits>", err);
-        if (st == KN_OK)
-            st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s/%s: is a link to '%.200s': expected '%s'",
-                              at->path, name, text, kni_buf_text(&wanted));
-        kni_buf_dispose(&wanted);
     }
+    if (kni_link_blob(text, levels, blob))
+        return KN_OK;
+    kni_buf wanted = KNI_BUF_ANY;
+    kn_status st = kni_link_text(&wanted, levels, "<40 or 64 hexadecimal digits>", err);
+    if (st == KN_OK)
+        st = kn_error_set(err, KN_ERR_UNTRUSTED, "%s/%s: is a link to '%.200s': expected '%s'",
+                          at->path, name, text, kni_buf_text(&wanted));
+    kni_buf_dispose(&wanted);
     return st;
 }
 

@@ -93,22 +93,34 @@ kn_status kni_snapshot_file(const kni_snapshot *snapshot, const char *path, kni_
     return st;
 }
 
-kn_status kni_snapshot_has(const kni_snapshot *snapshot, const char *path, bool *yes,
+// Is `at` the directory of the file already?
+static bool is_parent(const kni_at *at, const kni_snapshot *snapshot, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t root = strlen(snapshot->dir.path), n = slash ? (size_t)(slash - path) : 0;
+    return at->fd >= 0 && n > 0 && strlen(at->path) == root + 1 + n &&
+           strncmp(at->path, snapshot->dir.path, root) == 0 && at->path[root] == '/' &&
+           memcmp(at->path + root + 1, path, n) == 0;
+}
+
+kn_status kni_snapshot_has(const kni_snapshot *snapshot, const char *path, kni_at *dir, bool *yes,
                            struct stat *info, kn_error *err)
 {
-    kni_at dir = KNI_AT_NONE;
     const char *name = kni_path_basename(path);
     char blob[KNI_SHA256_SIZE];
     bool is_shared = false;
+    kn_status st = KN_OK;
     *yes = false;
-    kn_status st = open_parent(snapshot, path, &dir, NULL);
+    if (!is_parent(dir, snapshot, path)) {
+        kni_at_close(dir);
+        st = open_parent(snapshot, path, dir, NULL);
+    }
     if (st == KN_OK)
-        st = kni_entry_blob(&dir, name, kni_path_levels(path), blob, NULL);
+        st = kni_entry_blob(dir, name, kni_path_levels(path), blob, NULL);
     if (st == KN_OK && blob[0] == '\0')
-        *yes = kni_at_stat(&dir, name, info) && S_ISREG(info->st_mode);
+        *yes = kni_at_stat(dir, name, info) && S_ISREG(info->st_mode);
     else if (st == KN_OK && snapshot->blobs.fd >= 0)
         st = kni_blob_look(&snapshot->root, &snapshot->blobs, blob, yes, info, &is_shared, NULL);
-    kni_at_close(&dir);
     return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
 

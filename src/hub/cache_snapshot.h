@@ -44,8 +44,9 @@ size_t kni_path_levels(const char *path); // directories in it
 
 kn_status kni_snapshot_file(const kni_snapshot *snapshot, const char *path, kni_cached_file *out,
                             kn_error *err);
-// Is the file there in a form that can be opened? info is the content's. Error: KN_ERR_NO_MEMORY.
-kn_status kni_snapshot_has(const kni_snapshot *snapshot, const char *path, bool *yes,
+// Is the file there in a form that can be opened? info is the content's. *dir (none at first; the caller closes it) keeps the file's
+// directory for the next one. Error: KN_ERR_NO_MEMORY.
+kn_status kni_snapshot_has(const kni_snapshot *snapshot, const char *path, kni_at *dir, bool *yes,
                            struct stat *info, kn_error *err);
 // Reads a small file, checked against its blob's name. Also kni_cache_read_file.
 kn_status kni_snapshot_read(const kni_snapshot *snapshot, const char *path, kni_buf *out,

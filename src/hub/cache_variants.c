@@ -45,6 +45,7 @@ static kn_status has_listed(const kni_snapshot *snapshot, const kni_tree *tree, 
                             bool *yes, kn_error *err)
 {
     const size_t size = strlen(dir);
+    kni_at at = KNI_AT_NONE;
     kn_status st = KN_OK;
     *yes = true;
     for (size_t i = 0; st == KN_OK && *yes && i < tree->count; ++i) {
@@ -53,9 +54,10 @@ static kn_status has_listed(const kni_snapshot *snapshot, const kni_tree *tree, 
         if (strncmp(file->path, dir, size) != 0 || file->path[size] != '/' ||
             is_byte_code(file->path))
             continue;
-        st = kni_snapshot_has(snapshot, file->path, yes, &info, err);
+        st = kni_snapshot_has(snapshot, file->path, &at, yes, &info, err);
         *yes = *yes && (uint64_t)info.st_size == file->size;
     }
+    kni_at_close(&at);
     return st;
 }
 
@@ -65,6 +67,7 @@ static kn_status has_digested(const kni_snapshot *snapshot, const char *dir, boo
 {
     kni_buf text = KNI_BUF(METADATA_MAX);
     kni_names paths = {NULL, 0, 0};
+    kni_at at = KNI_AT_NONE;
     char *metadata = kni_path_join(dir, "metadata.json");
     *yes = false;
     kn_status st =
@@ -76,9 +79,10 @@ static kn_status has_digested(const kni_snapshot *snapshot, const char *dir, boo
     for (size_t i = 0; st == KN_OK && *yes && i < paths.count; ++i) {
         struct stat info;
         char *path = kni_path_join(dir, paths.names[i]);
-        st = path ? kni_snapshot_has(snapshot, path, yes, &info, err) : kni_no_memory(err);
+        st = path ? kni_snapshot_has(snapshot, path, &at, yes, &info, err) : kni_no_memory(err);
         kni_free(path);
     }
+    kni_at_close(&at);
     kni_names_free(&paths);
     kni_buf_dispose(&text);
     kni_free(metadata);
