@@ -239,6 +239,27 @@ class Lock(hub.Case):
         self.lock(directory, status=2, says="layers.py: what was downloaded has the git id")
         self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
 
+    def test_hostile_answers(self):
+        directory = self.project({"kernels-test/activation": "==0.0.1"})
+        for fault, path, says in ((faults.MaskedLfs(), "/tree/", "does not tell what build/.*_k.abi3.so contains: a token"),
+                                  (faults.TreePath(), "/tree/", "evil"), (faults.TreeOid(), "/tree/", "evil"),
+                                  (faults.TwiceListed(), "/tree/", "twice"), (faults.Commit(), "/refs", "evil"),
+                                  (faults.Status(404), "/resolve/.*layers.py", "layers.py|404"),
+                                  (faults.Long(), "/resolve/.*layers.py", "layers.py|longer|more")):
+            with self.subTest(fault.name):
+                self.proxy.add(fault, path=path, method="GET")
+                self.lock(directory, status=2, says=says)
+                self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
+                self.proxy.clear()
+
+    def test_broken_bodies_go_on(self):
+        directory = self.project({"kernels-test/activation": "==0.0.1"})
+        self.proxy.add(faults.Cut(5), path="/resolve/.*layers.py", method="GET", first=2)
+        self.lock(directory)
+        self.assertFalse(self.stale(directory))
+        kernel = self.read(directory)[1]["kernels"][0]
+        self.assertEqual(kernel["variants"][TVM], sums_of(self.refs["kernels-test/activation", "v0.0.1"], TVM))
+
     def test_large_files_are_not_downloaded(self):
         directory = self.project({"kernels-test/activation": "==0.0.1"})
         self.lock(directory)
