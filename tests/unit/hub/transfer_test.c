@@ -13,6 +13,8 @@
 #define META "build/v/metadata.json"
 #define TINY "build/v/sub dir/tiny.txt"
 
+#define SNAPSHOT "kernels--o--n/snapshots/" FILE_HUB_COMMIT
+
 enum {
     N_FILES = 3,
     BIG = 600 * 1024,
@@ -164,8 +166,7 @@ static void test_rows(void **state)
             assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
             assert_int_equal(file_hub_n_requests(&hub), before);
         } else { // what failed left nothing in the snapshot
-            assert_int_not_equal(
-                access(temp_dir_path(dir, "kernels--o--n/snapshots/" FILE_HUB_COMMIT), F_OK), 0);
+            assert_int_not_equal(access(temp_dir_path(dir, SNAPSHOT), F_OK), 0);
         }
         kn_error_dispose(&err);
         file_client_close(&client);
@@ -189,12 +190,82 @@ static void test_repair(void **state)
     client.transfer.links = false;
     assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
     assert_int_equal(file_hub_check_cache(dir), 2);
-    assert_int_not_equal(
-        access(temp_dir_path(dir, "kernels--o--n/snapshots/" FILE_HUB_COMMIT), F_OK), 0);
+    assert_int_not_equal(access(temp_dir_path(dir, SNAPSHOT), F_OK), 0);
     client.transfer.links = true;
     assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
     file_hub_check_whole(&hub, dir);
     assert_int_equal(file_hub_n_requests(&hub), 2);
+    file_client_close(&client);
+    file_hub_stop(&hub);
+    temp_dir_remove(dir);
+}
+
+// Without links the blobs move into the snapshot; one that two files name is there twice, and all of it counts as there later.
+static void test_without_links(void **state)
+{
+    (void)state;
+    file_hub_file files[] = {LARGE(SO, BIG), SMALL(META, 0), SMALL(TINY, 0)};
+    file_hub hub;
+    file_client client;
+    struct stat info;
+    char *dir = temp_dir_new();
+    file_hub_start(&hub, files, 3);
+    file_client_open(&client, &hub, dir);
+    kni_cache_free(client.cache);
+    assert_int_equal(kni_cache_new(dir, false, true, &client.cache, NULL), KN_OK);
+    client.transfer.cache = client.cache;
+    for (int i = 0; i < 2; ++i) {
+        assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
+        file_hub_check_whole(&hub, dir);
+        assert_int_equal(lstat(temp_dir_path(dir, SNAPSHOT "/" SO), &info), 0);
+        assert_true(S_ISREG(info.st_mode));
+        assert_int_equal(file_hub_check_cache(dir), 0);
+        assert_int_equal(file_hub_n_requests(&hub), 1);
+    }
+    // One that is damaged comes again.
+    assert_int_equal(unlink(temp_dir_path(dir, SNAPSHOT "/" META)), 0);
+    temp_dir_text(dir, SNAPSHOT "/" SO, "cut off");
+    assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
+    file_hub_check_whole(&hub, dir);
+    assert_int_equal(file_hub_n_requests(&hub), 2);
+    file_client_close(&client);
+    file_hub_stop(&hub);
+    temp_dir_remove(dir);
+}
+
+// Somebody empties the cache between the download and the links: it begins again.
+typedef struct thief {
+    const char *dir;
+    const file_hub *hub;
+    bool is_done;
+} thief;
+
+static int steal(void *user, const kn_progress *progress)
+{
+    thief *who = user;
+    char path[256];
+    snprintf(path, sizeof(path), "kernels--o--n/blobs/%s", who->hub->files[1].blob);
+    if (!who->is_done && progress->files_done == 1)
+        who->is_done = unlink(temp_dir_path(who->dir, path)) == 0;
+    return 0;
+}
+
+static void test_emptied_meanwhile(void **state)
+{
+    (void)state;
+    file_hub_file files[] = {LARGE(SO, 4 * BIG, .fault = FILE_SLOW), SMALL(META, 90)};
+    file_hub hub;
+    file_client client;
+    char *dir = temp_dir_new();
+    file_hub_start(&hub, files, 2);
+    thief who = {dir, &hub, false};
+    file_client_open(&client, &hub, dir);
+    client.transfer.progress = steal;
+    client.transfer.progress_user = &who;
+    assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_OK);
+    assert_true(who.is_done);
+    file_hub_check_whole(&hub, dir);
+    assert_int_equal(file_hub_n_requests(&hub), 3);
     file_client_close(&client);
     file_hub_stop(&hub);
     temp_dir_remove(dir);
@@ -379,9 +450,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_repair),
-        cmocka_unit_test(test_two_sizes), cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_two_sizes),
+        cmocka_unit_test(test_without_links),
+        cmocka_unit_test(test_emptied_meanwhile),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
