@@ -224,13 +224,14 @@ static void test_stall(void **state)
         kn_error err = KN_ERROR_INIT;
         print_message("  %s\n", rows[i].name);
         http_client_init(&c, NULL, NULL);
-        c.settings.etag_timeout_ms = 60;
+        c.settings.etag_timeout_ms = 150;
         http_client_start(&c);
         http_server_add(c.server, rows[i].reply);
         kni_http_request r = {.url = http_server_url(c.server, "127.0.0.1", "/x")};
         assert_int_equal(kni_http_get(c.http, &r, NULL, &err), KN_ERR_NETWORK);
         assert_int_equal(r.answer.n_sent, 6);
-        assert_non_null(strstr(err.text, "nothing was received for 0.1 s (6 tries): check the "));
+        assert_non_null(strstr(err.text, "nothing was received for 0."));
+        assert_non_null(strstr(err.text, " s (6 tries): check the network, the endpoint"));
         kn_error_dispose(&err);
         kni_http_request_dispose(&r);
         http_client_dispose(&c);
@@ -241,15 +242,15 @@ static void test_stall(void **state)
 static void test_slow(void **state)
 {
     (void)state;
-    static char body[401];
+    static char body[1001];
     http_client c;
     http_sink sink = HTTP_SINK;
     memset(body, 'x', sizeof(body) - 1);
     http_client_init(&c, NULL, NULL);
-    c.settings.timeout_ms = 200;
+    c.settings.timeout_ms = 700;
     http_client_start(&c);
     http_server_add(c.server, (http_reply){.body = body, .then = HTTP_SLOW});
-    kni_http_request r = http_file(http_server_url(c.server, "127.0.0.1", "/x"), &sink, 400);
+    kni_http_request r = http_file(http_server_url(c.server, "127.0.0.1", "/x"), &sink, 1000);
     assert_int_equal(kni_http_get(c.http, &r, NULL, NULL), KN_OK);
     assert_int_equal(r.answer.n_sent, 1);
     assert_string_equal(kni_buf_text(&sink.bytes), body);
