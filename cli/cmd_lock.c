@@ -1,19 +1,12 @@
 // kernels lock: pins what a project or a mapping file needs, to the byte.
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include <kernels/hub.h>
 
 #include "options.h"
 #include "output.h"
+#include "repo.h"
 #include "verbs.h"
-
-static void warn(void *user, kn_log_level level, const char *text)
-{
-    (void)user;
-    (void)level;
-    cli_fail("lock: %s", text);
-}
 
 static void print_steps(const kn_trace *trace)
 {
@@ -46,27 +39,23 @@ static void print_answer(const char *path, bool is_current, bool check, const kn
         cli_line("%s: its lock was written", path);
 }
 
-static bool is_directory(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 int cli_cmd_lock(int argc, char **argv)
 {
     const char *path = NULL;
     cli_texts updates = {NULL, 0};
-    bool update_all = false, check = false, trusts = false, offline = false, json = false;
+    bool update_all = false, check = false, json = false;
     bool is_current = false;
+    cli_hub hub = {.endpoint = NULL};
+    cli_wish wish = {.revision = NULL};
+    kn_context *ctx = NULL;
     int status = CLI_YES;
     const cli_option options[] = {
         {"update", "REPO", "look for the newest of this one again; may be repeated", NULL, NULL,
          &updates},
         {"update-all", NULL, "look for the newest of all of them again", &update_all, NULL, NULL},
         {"check", NULL, "write nothing: is the lock as it would be written?", &check, NULL, NULL},
-        {"trust-remote-code", NULL, "publishers whom the hub does not call trusted too", &trusts,
-         NULL, NULL},
-        {"offline", NULL, "open no socket", &offline, NULL, NULL},
+        CLI_TRUST_OPTION(&wish),
+        CLI_HUB_OPTIONS(&hub),
         {"json", NULL, "as JSON", &json, NULL, NULL},
     };
     const cli_usage usage = {
@@ -83,26 +72,22 @@ int cli_cmd_lock(int argc, char **argv)
     }
     if (!path)
         path = ".";
-    kn_hub *hub = NULL;
     kn_error err = KN_ERROR_INIT;
     kn_trace *trace = kn_trace_new();
     if (!trace)
         cli_no_memory();
-    kn_hub_options hub_options = KN_HUB_OPTIONS_INIT;
-    hub_options.log = warn;
-    hub_options.log_level = KN_LOG_WARNING;
-    hub_options.flags = offline ? KN_HUB_OFFLINE : 0;
     kn_lock_options lock_options = KN_LOCK_OPTIONS_INIT;
     lock_options.update = updates.items;
     lock_options.n_update = updates.count;
     lock_options.update_all = update_all;
     lock_options.check = check;
-    lock_options.trust_remote_code = trusts;
-    kn_status st = kn_hub_open(&hub_options, &hub, &err);
+    lock_options.trust_remote_code = wish.trusts;
+    kn_status st = cli_hub_open(&hub, NULL, &ctx, &err);
     if (st == KN_OK)
-        st = is_directory(path)
-                 ? kn_hub_lock_project(hub, path, &lock_options, &is_current, trace, &err)
-                 : kn_hub_lock_mapping(hub, path, &lock_options, &is_current, trace, &err);
+        st = cli_is_directory(path) ? kn_hub_lock_project(kn_context_hub(ctx), path, &lock_options,
+                                                          &is_current, trace, &err)
+                                    : kn_hub_lock_mapping(kn_context_hub(ctx), path, &lock_options,
+                                                          &is_current, trace, &err);
     if (st != KN_OK) {
         cli_fail_error("lock", &err);
         status = CLI_TROUBLE;
@@ -113,8 +98,8 @@ int cli_cmd_lock(int argc, char **argv)
             print_answer(path, is_current, check, trace);
         status = check && !is_current ? CLI_NO : CLI_YES;
     }
-    kn_hub_close(hub);
     kn_trace_free(trace);
     cli_texts_free(&updates);
+    cli_hub_close(&hub, ctx);
     return status;
 }
