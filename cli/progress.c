@@ -11,7 +11,7 @@
 #include "interrupt.h"
 #include "output.h"
 
-enum { LINE_MS = 5000, BAR_MS = 100, BAR_MAX = 40, WIDTH_MAX = 240 };
+enum { LINE_MS = 5000, BAR_MS = 100, BAR_MIN = 6, BAR_MAX = 40, WIDTH_MAX = 240 };
 
 static uint64_t now_ms(void)
 {
@@ -84,6 +84,7 @@ static sum add_up(const cli_progress *progress)
 {
     sum s = {.is_waiting = true};
     const char *only = "";
+    size_t length = 0;
     for (size_t i = 0; i < progress->count; ++i) {
         const kn_progress *p = &progress->all[i].last;
         s.bytes_done += p->bytes_done;
@@ -94,12 +95,13 @@ static sum add_up(const cli_progress *progress)
             continue;
         s.bytes_per_second += p->bytes_per_second;
         s.is_waiting &= p->is_waiting != 0;
-        only = progress->all[i].name;
+        only = progress->all[i].name; // without the variant
+        length = strcspn(only, " ");
     }
     if (progress->n_running > 1)
         snprintf(s.name, sizeof(s.name), "%zu downloads", progress->n_running);
     else
-        snprintf(s.name, sizeof(s.name), "%s", only);
+        snprintf(s.name, sizeof(s.name), "%.*s", (int)length, only);
     return s;
 }
 
@@ -107,13 +109,13 @@ static void describe(const sum *s, char *out, size_t size)
 {
     char done[CLI_SIZE_TEXT], total[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT];
     const int length =
-        snprintf(out, size, "%s of %s, %llu of %llu files, ", cli_size(s->bytes_done, done),
+        snprintf(out, size, "%s/%s, %llu/%llu files, ", cli_size(s->bytes_done, done),
                  cli_size(s->bytes_total, total), (unsigned long long)s->files_done,
                  (unsigned long long)s->files_total);
     if (length < 0 || (size_t)length >= size)
         return;
     if (s->is_waiting)
-        snprintf(out + length, size - (size_t)length, "waiting for another process");
+        snprintf(out + length, size - (size_t)length, "another process fetches it");
     else
         snprintf(out + length, size - (size_t)length, "%s/s", cli_size(s->bytes_per_second, rate));
 }
@@ -126,7 +128,7 @@ static size_t terminal_width(void)
     return window.ws_col < WIDTH_MAX ? window.ws_col : WIDTH_MAX - 1;
 }
 
-// name [####      ] 40 % 4.0 MB of 10.0 MB, …: without the bar where there is no room for it, and never as wide as the terminal,
+// name [####      ] 40 % 4.0 MB/10.0 MB, …: without the bar where there is no room for it, and never as wide as the terminal,
 // which would begin a new line.
 static void show_bar(cli_progress *progress, const sum *s)
 {
@@ -137,7 +139,7 @@ static void show_bar(cli_progress *progress, const sum *s)
                                          : 1;
     describe(s, text, sizeof(text));
     const size_t taken = strlen(s->name) + strlen(text) + sizeof(" [] 100 % ") - 1;
-    if (taken + 10 <= width) {
+    if (taken + BAR_MIN <= width) {
         const size_t room = width - taken < BAR_MAX ? width - taken : BAR_MAX;
         const size_t filled = part >= 1 ? room : (size_t)(part * (double)room);
         memset(bar, ' ', room);
