@@ -40,6 +40,8 @@ class Lock(hub.Case):
                                           "pkg/__init__.py": "from .. import *\n"})
                 ref.write("README.md", f"# {name}\n")
                 cls.refs[repo_id, name] = ref
+        Repo(root, "kernels-test/gone").branch("v1").variant(TORCH, {"a.py": ""}).write(
+            "kernel-status.toml", 'kind = "redirect"\ndestination = "kernels-test/activation"\n')
 
     def project(self, table, name="project"):
         directory = self.dir / name
@@ -238,6 +240,14 @@ class Lock(hub.Case):
         self.proxy.add(faults.Wrong(), path="/resolve/.*layers.py", method="GET")
         self.lock(directory, status=2, says="layers.py: what was downloaded has the git id")
         self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
+
+    def test_moved(self):
+        """A repository that moved is locked as it is; one that is followed is not what was asked for."""
+        directory = self.project({"kernels-test/gone": 1})
+        self.lock(directory, "--follow-redirects", status=2, says="moved to kernels-test/activation: a lock names what is asked for")
+        self.assertEqual([f.name for f in directory.iterdir()], ["pyproject.toml"])
+        self.lock(directory)
+        self.assertEqual(self.read(directory)[1]["kernels"][0]["repo_id"], "kernels-test/gone")
 
     def test_hostile_answers(self):
         directory = self.project({"kernels-test/activation": "==0.0.1"})
