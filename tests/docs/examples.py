@@ -15,7 +15,8 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
                             line of "…" alone for any number of lines.
 
 Everything of a document runs in one directory of its own, in order. `packages` in it is the directory of the first-party
-packages as built. Every other block is only for reading.
+packages as built. The environment's hub is one that serves them, as `local/<name>`; its cache and records begin empty, and
+nothing goes to another hub. Every other block is only for reading.
 """
 
 import pathlib
@@ -23,6 +24,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -92,6 +94,25 @@ def matches(expected, printed):
         else:
             pattern += ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[ ]*\n"
     return re.fullmatch(pattern, printed.rstrip() + "\n") is not None
+
+
+class Hub:
+    """`kernels serve` over the packages of a build; its users' environment is put into env."""
+
+    def __init__(self, tree, packages):
+        ready = tree.work / "hub.url"
+        self.process = subprocess.Popen([tree.prefix / "bin/kernels", "serve", *packages, "--port", "0", "--ready-file", ready],
+                                        stdout=subprocess.DEVNULL)
+        while not ready.exists():
+            if self.process.poll() is not None:
+                raise AssertionError("kernels serve has ended")
+            time.sleep(0.05)
+        url = ready.read_text().strip()
+        tree.env |= {"HF_ENDPOINT": url, "KERNELS_TRUSTED_ENDPOINTS": url}
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
 
 
 CMAKE_HEAD = """cmake_minimum_required(VERSION 3.25)
@@ -191,10 +212,10 @@ class Examples(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.tree = Installed(BUILD)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.tree.remove()
+        cls.addClassCleanup(cls.tree.remove)
+        packages = [p for p in sorted((BUILD / "packages").glob("*")) if (p / "build").is_dir()]
+        if packages and (BUILD / "bin/kernels-serve").exists():
+            cls.addClassCleanup(Hub(cls.tree, packages).close)
 
 
 class Mechanism(unittest.TestCase):

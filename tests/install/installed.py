@@ -32,8 +32,12 @@ class Installed:
                         CMAKE_PREFIX_PATH=str(self.prefix),
                         LD_LIBRARY_PATH=str(self.libdir),
                         PATH=f"{self.prefix / 'bin'}:{os.environ['PATH']}")
-        for name in ("KERNELS_DEVICE", "LOCAL_KERNELS"):
-            self.env.pop(name, None)
+        # No hub but one that a test names, and nothing of the user's cache.
+        for name in list(self.env):
+            if name.startswith(("KERNELS_", "HF_", "HUGGING")) or name.lower() in ("local_kernels", "http_proxy", "all_proxy"):
+                del self.env[name]
+        self.env |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(self.work / "cache"),
+                     "XDG_STATE_HOME": str(self.work / "state")}
 
     def remove(self):
         shutil.rmtree(self.work)

@@ -85,8 +85,11 @@ class DemoHub(unittest.TestCase):
         self.assert_nothing_left(port)
 
     def test_wrong(self):
-        for arguments, says in (((), "usage: examples/llama/demo-hub BUILD_DIR"), ((self.top,), "packages/llama-hub.toml"),
-                                ((BUILD, "--tokens", "0"), "llama: --tokens: '0'"), ((BUILD, "--json", "--tokens", "1"), "there is no text")):
+        for arguments, says in (
+                ((), "usage: examples/llama/demo-hub BUILD_DIR"),
+                ((self.top,), "packages/llama-hub.toml"),
+                ((BUILD, "--tokens", "0"), "llama: --tokens: '0'"),
+                ((BUILD, "--json", "--tokens", "1"), "there is no text")):
             with self.subTest(arguments):
                 status, out, err = self.run_demo(*arguments)
                 self.assertNotEqual(status, 0)
