@@ -129,7 +129,6 @@ static kn_status download(kni_run *run, kn_error *err)
     kni_download *downloads = kni_calloc(KNI_TRANSFER_ROUND, sizeof(*downloads));
     if (!downloads)
         return kni_no_memory(err);
-    run->growth_ms = kni_clock_ms();
     do {
         st = run_round(run, downloads, &n, &failure);
         if (st == KN_OK && n == 0 && run->n_waiting > 0) {

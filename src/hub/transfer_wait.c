@@ -27,8 +27,8 @@ void kni_want_settle(kni_run *run, kni_want *want, kni_want_state state)
 {
     if (kni_want_state_of(want) == KNI_WANT_WAITING)
         --run->n_waiting;
-    if (state == KNI_WANT_WAITING)
-        ++run->n_waiting;
+    if (state == KNI_WANT_WAITING && run->n_waiting++ == 0)
+        run->growth_ms = kni_clock_ms(); // patience begins with the wait, not with the run
     if (state == KNI_WANT_DONE) {
         __atomic_store_n(&want->bytes, want->size, __ATOMIC_RELAXED);
         kni_cache_unlock_blob(&want->lock);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "hub/file_hub.h"
+#include "hub/transfer_run.h"
 #include "support/temp_dir.h"
 
 #include "support/cmocka.h"
@@ -198,6 +199,51 @@ static void test_take_over(void **state)
     }
 }
 
+// A wait that begins late in a long run has all of its patience.
+static void test_patience(void **state)
+{
+    (void)state;
+    kni_want wants[2] = {{.lock = KNI_BLOB_LOCK_INIT}, {.lock = KNI_BLOB_LOCK_INIT}};
+    kni_run run = {.wants = wants, .n_wants = 2};
+    kni_want_settle(&run, &wants[0], KNI_WANT_WAITING);
+    assert_true(run.growth_ms > 0);
+    run.growth_ms = 1;
+    kni_want_settle(&run, &wants[1], KNI_WANT_WAITING); // the first waits already
+    assert_int_equal(run.growth_ms, 1);
+    kni_want_settle(&run, &wants[0], KNI_WANT_DONE);
+    kni_want_settle(&run, &wants[1], KNI_WANT_DONE);
+    assert_int_equal(run.n_waiting, 0);
+    kni_want_settle(&run, &wants[0], KNI_WANT_WAITING);
+    assert_true(run.growth_ms > 1);
+}
+
+static int cancel_the_wait(void *user, const kn_progress *progress)
+{
+    (void)user;
+    return progress->is_waiting && !progress->is_done;
+}
+
+// While another downloads, which goes on undisturbed.
+static void test_cancel_a_wait(void **state)
+{
+    (void)state;
+    file_hub_file files[] = {LARGE("build/v/a.so", 3000 * KB, .fault = FILE_SLOW)};
+    file_hub hub;
+    file_client client;
+    char *dir = temp_dir_new();
+    file_hub_start(&hub, files, 1);
+    const pid_t other = start(&hub, dir, NULL);
+    until_asked(&hub, 1);
+    file_client_open(&client, &hub, dir);
+    client.transfer.progress = cancel_the_wait;
+    assert_int_equal(kni_transfer_run(&client.transfer, NULL), KN_ERR_CANCELLED);
+    assert_int_equal(wait_for(other), KN_OK);
+    check_end(&hub, dir);
+    file_client_close(&client);
+    file_hub_stop(&hub);
+    temp_dir_remove(dir);
+}
+
 static volatile sig_atomic_t is_interrupted;
 static void interrupt(int number)
 {
@@ -281,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_64_processes),  cmocka_unit_test(test_wait),
         cmocka_unit_test(test_wait_and_work), cmocka_unit_test(test_take_over),
+        cmocka_unit_test(test_patience),      cmocka_unit_test(test_cancel_a_wait),
         cmocka_unit_test(test_sigint),        cmocka_unit_test(test_kill_at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
