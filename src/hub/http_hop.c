@@ -325,6 +325,7 @@ void kni_job_hop_over(kni_job *job, CURLcode code)
         return;
     }
     const bool has_answer = job->head.is_done && status >= 200;
+    const bool is_whole = request->write && !request->is_head && job->have == request->size;
     if (has_answer)
         st = kni_answer_add(&request->answer, &job->linked, &job->head, err);
     if (st != KN_OK || job->failure != KN_OK) {
@@ -335,16 +336,14 @@ void kni_job_hop_over(kni_job *job, CURLcode code)
             finish(job, KN_OK);
         else if (st != KN_OK)
             kni_job_end(job, st, NULL);
-    } else if (has_answer && status == 416 && request->write && job->have == request->size) {
-        finish(job, KN_OK);
+    } else if (has_answer && is_whole && (status == 416 || status < 300)) {
+        finish(job, KN_OK); // also when it broke behind the last byte
     } else if (has_answer && status == 416 && request->write && job->have && !job->no_range) {
         restart(job);
     } else if (has_answer && status >= 300) {
         refused(job); // also when the text of the error was cut
     } else if (code == CURLE_OK && has_answer) {
         arrived(job);
-    } else if (has_answer && request->write && job->have == request->size) {
-        finish(job, KN_OK); // it broke behind the last byte
     } else if (connect_status >= 400) {
         kn_error_set(
             err, KN_ERR_NETWORK,

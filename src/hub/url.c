@@ -75,6 +75,13 @@ static bool same_ignoring_case(kni_span span, const char *text)
     return true;
 }
 
+static bool is_number(const char *text)
+{
+    const bool is_hex = text[0] == '0' && lower(text[1]) == 'x';
+    return is_hex ? strspn(text + 2, "0123456789abcdefABCDEF") == strlen(text + 2)
+                  : strspn(text, "0123456789") == strlen(text);
+}
+
 // A name of letters, digits, '-' and '_' in labels. One that ends in a number is none: resolvers read "127.1" and "0x7f000001" as
 // addresses, each in its own way.
 static bool is_host_name(const char *host)
@@ -82,18 +89,16 @@ static bool is_host_name(const char *host)
     size_t label = 0;
     const char *last = host;
     for (const char *p = host; *p; ++p) {
-        if (*p == '.') {
-            if (label == 0)
-                return false;
-            label = 0;
+        const bool is_dot = *p == '.';
+        if (is_dot ? label == 0 : !is_letter(*p) && !is_digit(*p) && *p != '-' && *p != '_')
+            return false;
+        label = is_dot ? 0 : label + 1;
+        if (label > LABEL_MAX)
+            return false;
+        if (is_dot)
             last = p + 1;
-        } else if (!is_letter(*p) && !is_digit(*p) && *p != '-' && *p != '_') {
-            return false;
-        } else if (++label > LABEL_MAX) {
-            return false;
-        }
     }
-    return label > 0 && !is_digit(*last);
+    return label > 0 && !is_number(last);
 }
 
 // The host, lower case and in the one way to write it, of "host", "1.2.3.4" or "[::1]".
