@@ -290,6 +290,10 @@ class Compat(hub.Case):
         self.we_read("model", model, self.expected("model"), [VARIANT])
         self.we_write("kernel", commit, wanted)  # there already
         self.assertEqual(os.readlink(self.folder("kernel") / "blobs" / blob), f"../../blobs/ab/{XET}")
+        if has_verb("download"):
+            self.download(env={"HF_HUB_OFFLINE": "1"})
+            self.download()
+            self.assertEqual(os.readlink(self.folder("kernel") / "blobs" / blob), f"../../blobs/ab/{XET}")
         sizes = {line.split()[0]: line.split()[3:5] for line in self.lines("ls")}
         self.assertEqual(int(sizes["kernel"][0]) - int(sizes["kernel"][1]), len(wanted[path]))
         # We take away what is ours to take.
@@ -306,26 +310,54 @@ class Compat(hub.Case):
         self.assertFalse(store.exists())
         self.scan()
 
+    def download(self, *options, status=0, says=None, env=None, **how):
+        """`kernels download` of the variant, or as the options say."""
+        options = ("owner/name", "--trust-remote-code", *(options or ("--variant", VARIANT, "--revision", "main")))
+        return self.expect(self.client.run("download", *options, env=env, **how), status, says)
+
     @unittest.skipUnless(has_verb("download"), "kernels has no verb download")
-    def test_download(self):
-        commit, wanted = self.commit("kernel"), self.expected("kernel")
-        options = ["--trust-remote-code", "--all-variants"]
-        self.expect(self.client.run("download", "owner/name", "--version", "1", *options))
-        self.expect(self.client.run("download", "owner/name", "--revision", "main", *options))
-        self.is_clean()
-        self.they_read("kernel", "v1", self.expected("kernel", "v1"))
-        self.they_read("kernel", "main", wanted)
-        self.scan()
-        shutil.rmtree(self.cache)
-        self.fetch("kernel", "main", ["build/*"])
-        self.expect(self.client.run("download", "owner/name", "--revision", "main", *options, env={"HF_HUB_OFFLINE": "1"}))
-        self.expect(self.client.run("download", "owner/name", "--revision", commit, *options, env={"HF_HUB_OFFLINE": "1"}))
+    def test_we_download_they_read(self):
+        wanted = self.expected("kernel")
+        for env in ({}, {"HF_HUB_DISABLE_SYMLINKS": "1"}):
+            with self.subTest(env):
+                shutil.rmtree(self.cache, ignore_errors=True)
+                self.download(env=env)
+                self.download("--version", "1", "--variant", VARIANT, env=env)
+                self.is_clean(copies=bool(env))
+                self.we_read("kernel", self.commit("kernel"), wanted, [VARIANT], copies=bool(env))
+                self.they_read("kernel", "main", wanted, **env)
+                self.they_read("kernel", "v1", self.expected("kernel", "v1"), **env)
+                self.scan(**env)
+                self.fetch("kernel", "main", ["*"], **env)
+                self.download(env=env | {"HF_HUB_OFFLINE": "1"})
+                self.download("--variant", OTHER, "--revision", "main", env=env | {"HF_HUB_OFFLINE": "1"})
+                self.scan(**env)
+
+    @unittest.skipUnless(has_verb("download"), "kernels has no verb download")
+    def test_they_download_we_read(self):
+        for env in ({}, {"HF_HUB_DISABLE_SYMLINKS": "1"}):
+            with self.subTest(env):
+                shutil.rmtree(self.cache, ignore_errors=True)
+                self.fetch("kernel", **env)
+                commit = self.commit("kernel")
+                for revision in ("main", commit, commit[:9]):
+                    self.download("--variant", VARIANT, "--revision", revision, env=env | {"HF_HUB_OFFLINE": "1"})
+                self.download("--variant", OTHER, "--revision", "main", env=env | {"HF_HUB_OFFLINE": "1"}, status=None)
+                self.download(env=env)
+                self.download("--all-variants", "--revision", "main", env=env)
+                self.we_read("kernel", commit, self.expected("kernel", variants=(VARIANT, OTHER)), [VARIANT, OTHER],
+                             copies=bool(env))
+                self.they_read("kernel", "main", self.expected("kernel"), **env)
+                self.scan(**env)
 
     @unittest.skipUnless(has_verb("cache"), "kernels has no verb cache")
-    def test_cache_ls(self):
+    def test_cache_verb(self):
         self.fetch("kernel")
         done = self.expect(self.client.run("cache", "ls"))
         self.assertRegex(done.stdout, re.escape("owner/name"))
+        self.expect(self.client.run("cache", "rm", "owner/name", "--yes"))
+        self.assertFalse(self.folder("kernel").exists())
+        self.scan()
 
 
 if __name__ == "__main__":
