@@ -5,12 +5,14 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "base/toml.h"
 #include "mapping/mapping.h"
 #include "mapping/mode.h"
 
 #define FILE_SIZE_MAX ((size_t)4 << 20)
+#define SUMS_SIZE_MAX ((size_t)64 << 20)
 
 typedef struct reader {
     const char *name; // begins the errors
@@ -264,6 +266,25 @@ kn_status kni_mapping_sums_path(const char *path, char **out, kn_error *err)
     return st;
 }
 
+// Does the sums file pin this mapping? One that says that it was made of another file ("pyproject.toml", whose lock of kernels.lock has
+// the same name) does not; a broken one does, and is an error when a kernel is wanted.
+static bool is_lock_of(const char *sums, const char *path)
+{
+    kni_buf text = KNI_BUF(SUMS_SIZE_MAX);
+    json_t *json = NULL;
+    const char *source = NULL;
+    if (!sums || !kni_file_exists(sums))
+        return false;
+    if (kni_file_read(&text, sums, NULL) == KN_OK &&
+        kni_json_parse(kni_buf_text(&text), text.size, sums, &json, NULL) == KN_OK &&
+        json_is_object(json))
+        source = json_string_value(json_object_get(json, "source"));
+    const bool is = !source || strcmp(source, kni_path_basename(path)) == 0;
+    json_decref(json);
+    kni_buf_dispose(&text);
+    return is;
+}
+
 kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
 {
     kni_buf text = KNI_BUF(FILE_SIZE_MAX);
@@ -277,8 +298,8 @@ kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
     if (st == KN_OK)
         st = kni_mapping_sums_path(path, &sums, err);
     if (st == KN_OK)
-        st = parse(text.data, text.size, path, real, sums && kni_file_exists(sums) ? sums : NULL,
-                   out, err);
+        st =
+            parse(text.data, text.size, path, real, is_lock_of(sums, path) ? sums : NULL, out, err);
 done:
     kni_free(sums);
     kni_free(dir);

@@ -337,14 +337,19 @@ static void test_sums(void **state)
         const char *name, *mapping, *sums;
         bool is_dir;          // where the sums would stand
         const char *expected; // of the first entry
+        const char *content;  // NULL: nothing that can be read
     } rows[] = {
-        {"none there", "m.toml", NULL, false, ""},
-        {"beside", "m.toml", "m.lock.sums", false, "m.lock.sums"},
-        {"of another file", "m.toml", "n.lock.sums", false, ""},
-        {"of a name with dots", "m.1.toml", "m.1.lock.sums", false, "m.1.lock.sums"},
-        {"another suffix", "m.tml", "m.lock.sums", false, ""},
-        {"nothing but the suffix", ".toml", ".lock.sums", false, ""},
-        {"a directory", "m.toml", "m.lock.sums", true, ""},
+        {"none there", "m.toml", NULL, false, "", NULL},
+        {"beside", "m.toml", "m.lock.sums", false, "m.lock.sums", NULL},
+        {"of another file", "m.toml", "n.lock.sums", false, "", NULL},
+        {"of a name with dots", "m.1.toml", "m.1.lock.sums", false, "m.1.lock.sums", NULL},
+        {"another suffix", "m.tml", "m.lock.sums", false, "", NULL},
+        {"nothing but the suffix", ".toml", ".lock.sums", false, "", NULL},
+        {"a directory", "m.toml", "m.lock.sums", true, "", NULL},
+        {"made of it", "m.toml", "m.lock.sums", false, "m.lock.sums", "{\"source\": \"m.toml\"}"},
+        {"made of another file", "m.toml", "m.lock.sums", false, "",
+         "{\"source\": \"pyproject.toml\"}"},
+        {"without a source", "m.toml", "m.lock.sums", false, "m.lock.sums", "{\"source\": 1}"},
     };
     (void)state;
     for (size_t i = 0; i < KN_LEN(rows); ++i) {
@@ -355,7 +360,7 @@ static void test_sums(void **state)
         if (rows[i].is_dir)
             temp_dir_text(dir, "m.lock.sums/x", "");
         else if (rows[i].sums)
-            temp_dir_text(dir, rows[i].sums, "is not read");
+            temp_dir_text(dir, rows[i].sums, rows[i].content ? rows[i].content : "broken");
         assert_int_equal(chdir(dir), 0);
         assert_int_equal(kn_mapping_read(rows[i].mapping, &out, NULL), KN_OK);
         assert_string_equal(sums_of(out, 0),
