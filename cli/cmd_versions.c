@@ -77,8 +77,8 @@ int cli_cmd_versions(int argc, char **argv)
     const char *repo = NULL;
     bool json = false;
     int status = CLI_YES;
-    cli_hub hub = {NULL};
-    cli_wish wish = {NULL};
+    cli_hub hub = {.endpoint = NULL};
+    cli_wish wish = {.revision = NULL};
     kn_context *ctx = NULL;
     kn_versions *versions = NULL;
     kn_error err = KN_ERROR_INIT;

@@ -9,6 +9,8 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
     // NAME or # NAME       as first line of a block makes it a file of that name, for the programs and scripts of the same
                             document; so does ```LANGUAGE file=NAME, for languages without comments;
     ```sh run               is a script for bash, run with the installed `kernels` in its PATH;
+    ```sh run hub           the same with a hub of the document's own, HF_ENDPOINT: `kernels serve` of the first-party packages
+                            (TREE below), and with a cache that is empty when the first such script of the document begins;
     ```cmake                with `find_package(libkernels` in it is a project over the files of the same document, built
                             into the directory `build`; a kernel package that it adds is then `build/packages/<name>`;
     ```text                 the next one is what the program or script prints. In it "…" stands for any text of one line, and a
@@ -22,6 +24,8 @@ nothing goes to another hub. Every other block is only for reading.
 import pathlib
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,12 +40,14 @@ from installed import Installed, run  # noqa: E402
 class Block:
     def __init__(self, language, attributes, line):
         self.language, self.line, self.text = language, line, ""
-        self.file, self.is_script = None, False
+        self.file, self.is_script, self.with_hub = None, False, False
         for attribute in shlex.split(attributes):
             if attribute.startswith("file="):
                 self.file = attribute.removeprefix("file=")
             elif attribute == "run" and language == "sh":
                 self.is_script = True
+            elif attribute == "hub" and self.is_script:
+                self.with_hub = True
             else:
                 raise ValueError(f"line {line}: unknown attribute {attribute!r}")
         self.expected = None  # of a program or script: the block after it
@@ -115,6 +121,37 @@ class Hub:
         self.process.wait()
 
 
+# What the hub of a document has: repository -> {directory of a ref: package}
+TREE = {
+    "kernels-community/activation": {f"{kind}/{name}": "activation" for kind, name in (
+        ("tags", "v0.0.4"), ("tags", "v0.0.5"), ("tags", "v0.1.0"), ("branches", "main"), ("branches", "v1"))},
+    "somebody/rotary": {"branches/main": "rotary"},
+}
+
+
+class DocumentHub:
+    """One for the scripts that ask for it, with versions to choose from."""
+
+    def __init__(self, directory, tree):
+        for repo, refs in TREE.items():
+            for ref, package in refs.items():
+                target = directory / "tree" / "kernels" / repo / ref
+                shutil.copytree(tree.build / "packages" / package, target)
+                (target / "RELEASE.md").write_text(f"{repo} {ref}\n")  # so that each has a commit of its own
+        ready = directory / "url"
+        self.process = subprocess.Popen([tree.prefix / "bin" / "kernels", "serve", directory / "tree", "--port=0", "--ready-file", ready,
+                                         "--publisher=kernels-community"], env=tree.env, stdout=subprocess.DEVNULL)
+        while not ready.exists() and self.process.poll() is None:
+            time.sleep(0.05)
+        url = ready.read_text().strip()
+        self.env = {"HF_ENDPOINT": url, "KERNELS_TRUSTED_ENDPOINTS": url, "HF_HOME": str(directory / "hf"), "HF_HUB_OFFLINE": "0",
+                    "XDG_STATE_HOME": str(directory / "state"), "NO_PROXY": "127.0.0.1"}
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
 CMAKE_HEAD = """cmake_minimum_required(VERSION 3.25)
 project(examples LANGUAGES C)
 """
@@ -135,6 +172,14 @@ class Document:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(block.text, encoding="utf-8")
         self.programs = [b for b in self.blocks if b.is_program]
+        self.hub = None
+
+    def script_env(self, block):
+        if block.with_hub and not self.hub:
+            directory = self.tree.work / f"hub-{self.path.stem}"
+            directory.mkdir()
+            self.hub = DocumentHub(directory, self.tree)
+        return self.tree.env | (self.hub.env if block.with_hub else {})
 
     def source(self, block):
         """The file of a program; one is made where it has no name."""
@@ -187,6 +232,13 @@ class Document:
 
     def run(self):
         """Builds and runs everything; returns how many examples there were."""
+        try:
+            return self.run_all()
+        finally:
+            if self.hub:
+                self.hub.close()
+
+    def run_all(self):
         built, count = self.build(), 0
         for block in self.blocks:
             if block.is_program:
@@ -195,7 +247,7 @@ class Document:
                 self.check(block, [by_cmake],
                            {k: v for k, v in self.tree.env.items() if k != "LD_LIBRARY_PATH"})
             elif block.is_script:
-                self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.tree.env)
+                self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.script_env(block))
             elif block.is_project:
                 self.build_project(block)
             elif block.is_fragment:
@@ -231,7 +283,7 @@ class Mechanism(unittest.TestCase):
 
     def test_blocks(self):
         blocks = read_blocks("```c\nint main(void)\n```\n```c\nint f(void);\n```\n```text\nout\n```\n"
-                             "```json file=a.json\nx\n```\n```sh run\ntrue\n```\n```toml\n# b.toml\n```\n"
+                             "```json file=a.json\nx\n```\n```sh run hub\ntrue\n```\n```toml\n# b.toml\n```\n"
                              "```c\n// x.c: y = f(x)\n```\n```c\n// see x.c\n```\n"
                              "```cmake\nfind_package(libkernels REQUIRED)\n```\n```cmake\nadd_test()\n```\n")
         self.assertEqual([b.is_program for b in blocks], [True] + [False] * 9)
@@ -239,9 +291,10 @@ class Mechanism(unittest.TestCase):
         self.assertEqual([b.file for b in blocks],
                          [None, None, None, "a.json", None, "b.toml", "x.c", None, None, None])
         self.assertEqual([b.is_script for b in blocks], [False] * 4 + [True] + [False] * 5)
+        self.assertEqual([b.with_hub for b in blocks], [False] * 4 + [True] + [False] * 5)
         self.assertEqual([b.is_project for b in blocks], [False] * 8 + [True, False])
         self.assertEqual([b.is_fragment for b in blocks], [False, True] + [False] * 5 + [True] + [False] * 2)
-        for broken in ("```c\nint x;\n", "```c runs\n```\n"):
+        for broken in ("```c\nint x;\n", "```c runs\n```\n", "```sh hub\n```\n"):
             self.assertRaises(ValueError, read_blocks, broken)
 
     def test_wrong_output(self):
