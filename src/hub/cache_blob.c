@@ -43,7 +43,7 @@ bool kni_link_blob(const char *text, size_t levels, char blob[KNI_SHA256_SIZE])
             return false;
     if (strncmp(text, "blobs/", 6) != 0 || !kni_is_object_id(text + 6))
         return false;
-    strcpy(blob, text + 6);
+    snprintf(blob, KNI_SHA256_SIZE, "%s", text + 6);
     return true;
 }
 

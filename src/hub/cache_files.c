@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,12 +19,12 @@ kn_status kni_snapshot_open(const kni_cache *cache, const kni_repo *repo, const 
                             kni_snapshot *out, kn_error *err)
 {
     char folder[KNI_REPO_ID_MAX + 16];
-    char path[sizeof("snapshots/") + KNI_COMMIT_SIZE] = "snapshots/";
+    char path[sizeof("snapshots/") + KNI_COMMIT_SIZE];
     *out = KNI_SNAPSHOT_NONE;
     if (!kni_is_commit(commit))
         return kn_error_set(err, KN_ERR_INVALID,
                             "the commit '%.80s': expected 40 hexadecimal digits", commit);
-    strcat(path, commit);
+    snprintf(path, sizeof(path), "snapshots/%s", commit);
     kni_repo_folder(repo, folder);
     kn_status st = kni_at_root(cache->dir, false, &out->root, err);
     if (st == KN_OK)

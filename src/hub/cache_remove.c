@@ -205,9 +205,9 @@ static kn_status remove_marks(const kni_cache_writer *writer, const char *commit
     uint64_t small = 0;
     kn_status st = KN_OK;
     for (size_t i = 0; st == KN_OK && i < KN_LEN(marks); ++i) {
-        char name[KNI_COMMIT_SIZE + 8] = "";
+        char name[KNI_COMMIT_SIZE + 8];
         kni_at dir = KNI_AT_NONE;
-        strcat(strcat(name, commit), marks[i].suffix);
+        snprintf(name, sizeof(name), "%s%s", commit, marks[i].suffix);
         st = kni_at_open(&writer->folder, marks[i].dir, false, &dir, NULL);
         if (st == KN_OK)
             st = kni_at_remove(&dir, name, &small, err);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,9 +49,7 @@ static bool parse_folder(const char *folder, kni_repo *out)
         const size_t owner = middle ? (size_t)(middle - folder) - start : 0;
         if (!middle || owner + strlen(middle + 2) + 2 > sizeof(id))
             continue;
-        memcpy(id, folder + start, owner);
-        id[owner] = '/';
-        strcpy(id + owner + 1, middle + 2);
+        snprintf(id, sizeof(id), "%.*s/%s", (int)owner, folder + start, middle + 2);
         if (kni_repo_init(out, (kni_repo_type)type, id, NULL) != KN_OK)
             return false;
         kni_repo_folder(out, again);
@@ -77,7 +76,7 @@ static kn_status take_file(void *user, const kni_walk_file *file, kn_error *err)
     scan->uses = array;
     use *next = &scan->uses[scan->n_uses++];
     *next = (use){.item = scan->item, .size = file->size, .is_shared = file->is_shared};
-    strcpy(next->blob, file->blob);
+    snprintf(next->blob, sizeof(next->blob), "%s", file->blob);
     return KN_OK;
 }
 
@@ -144,7 +143,7 @@ static kn_status scan_commit(repo_scan *scan, const kni_repo *repo, const char *
     scan->item = scan->items->count++;
     kni_cache_item *item = &scan->items->items[scan->item];
     *item = (kni_cache_item){.repo = *repo};
-    strcpy(item->commit, commit);
+    snprintf(item->commit, sizeof(item->commit), "%s", commit);
     if (kni_at_stat(&snapshot.dir, ".", &info))
         item->modified = info.st_mtim.tv_sec;
     st = add_refs(item, refs, err);

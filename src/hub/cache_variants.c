@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -22,11 +23,11 @@ static bool is_byte_code(const char *path)
 static kn_status read_tree(const kni_snapshot *snapshot, const char *commit, kni_tree *out,
                            kn_error *err)
 {
-    char name[KNI_COMMIT_SIZE + sizeof(".json")] = "";
+    char name[KNI_COMMIT_SIZE + sizeof(".json")];
     kni_buf text = KNI_BUF(TREE_MAX);
     kni_at trees = KNI_AT_NONE;
     *out = (kni_tree){NULL, 0, 0};
-    strcat(strcat(name, commit), ".json");
+    snprintf(name, sizeof(name), "%s.json", commit);
     kn_status st = kni_at_open(&snapshot->folder, "trees", false, &trees, NULL);
     if (st == KN_OK)
         st = kni_at_read(&trees, name, &text, NULL);

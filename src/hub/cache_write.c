@@ -178,7 +178,7 @@ kn_status kni_cache_begin_blob(kni_cache_writer *writer, const char *blob, uint6
         return kn_error_set(err, KN_ERR_UNTRUSTED,
                             "%s: the blob '%.80s': expected 40 or 64 hexadecimal digits",
                             writer->folder.path, blob);
-    strcpy(out->blob, blob);
+    snprintf(out->blob, sizeof(out->blob), "%s", blob);
     kn_status st = kni_temp_make(writer, blob, out->name, &out->fd, err);
     if (st != KN_OK)
         return st;
