@@ -1,211 +1,22 @@
 #include "hub/file_hub.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "hub/blob_hash.h"
+#include "hub/http_test.h"
 #include "support/cmocka.h"
 #include "support/temp_dir.h"
 
 enum {
-    STACK = 256 * 1024,
-    SLOW_PIECE = 64 * 1024,
-    SLOW_US = 10000,
+    SLOW_PIECE = 6 * 1024,
 };
-
-typedef struct connection {
-    file_hub *hub;
-    int fd;
-    size_t have;
-    char text[8192];
-} connection;
-
-static bool send_all(int fd, const void *data, size_t size)
-{
-    for (const char *at = data; size > 0;) {
-        const ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        at += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
-
-static bool send_slowly(int fd, const unsigned char *data, size_t size)
-{
-    for (size_t at = 0; at < size; at += SLOW_PIECE) {
-        usleep(SLOW_US);
-        if (!send_all(fd, data + at, size - at < SLOW_PIECE ? size - at : SLOW_PIECE))
-            return false;
-    }
-    return true;
-}
-
-// Until the other side closes.
-static void wait_for_end(int fd)
-{
-    char byte;
-    while (recv(fd, &byte, 1, 0) > 0)
-        ;
-}
-
-static bool refuse(int fd, const char *status, const char *code)
-{
-    char head[256];
-    const int n =
-        snprintf(head, sizeof(head), "HTTP/1.1 %s\r\n%sContent-Length: 0\r\n\r\n", status, code);
-    return send_all(fd, head, (size_t)n);
-}
-
-// False: the connection is at its end.
-static bool send_file(connection *c, file_hub_file *file, bool is_head, size_t from)
-{
-    char head[1024], etag[128];
-    snprintf(etag, sizeof(etag), "%s", file->etag ? file->etag : file->blob);
-    const char *commit = file->named ? file->named : FILE_HUB_COMMIT;
-    const int n = atomic_fetch_add(is_head ? &file->n_heads : &file->n_gets, 1);
-    const bool fails = !is_head && (file->times == 0 || n < file->times);
-    const file_fault fault = fails ? file->fault : FILE_WELL;
-    if (fault == FILE_BUSY)
-        return refuse(c->fd, "503 Service Unavailable", "");
-    if (fault == FILE_GONE)
-        return refuse(c->fd, "404 Not Found", "X-Error-Code: EntryNotFound\r\n");
-    if (fault == FILE_NEVER) {
-        wait_for_end(c->fd);
-        return false;
-    }
-    if (from > 0)
-        atomic_fetch_add(&file->n_ranges, 1);
-    size_t length = (size_t)snprintf(
-        head, sizeof(head),
-        "HTTP/1.1 %s\r\nContent-Length: %zu\r\nETag: \"%s\"\r\nAccept-Ranges: bytes\r\n",
-        from ? "206 Partial Content" : "200 OK", file->size - from, etag);
-    if (commit[0])
-        length +=
-            (size_t)snprintf(head + length, sizeof(head) - length, "X-Repo-Commit: %s\r\n", commit);
-    if (from)
-        length += (size_t)snprintf(head + length, sizeof(head) - length,
-                                   "Content-Range: bytes %zu-%zu/%zu\r\n", from, file->size - 1,
-                                   file->size);
-    length += (size_t)snprintf(head + length, sizeof(head) - length, "\r\n");
-    if (!send_all(c->fd, head, length) || is_head)
-        return is_head;
-    const unsigned char *body = file->content + from;
-    const size_t size = file->size - from, half = size / 2;
-    switch (fault) {
-    case FILE_SHORT:
-        send_all(c->fd, body, half);
-        return false;
-    case FILE_RESET:
-        send_all(c->fd, body, half);
-        usleep(20000); // a reset throws away what was not read yet
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
-        return false;
-    case FILE_STALL:
-        send_all(c->fd, body, half);
-        wait_for_end(c->fd);
-        return false;
-    case FILE_WRONG: {
-        const unsigned char other = (unsigned char)(body[half] ^ 1);
-        return send_all(c->fd, body, half) && send_all(c->fd, &other, 1) &&
-               send_all(c->fd, body + half + 1, size - half - 1);
-    }
-    case FILE_SLOW:
-        return send_slowly(c->fd, body, size);
-    default:
-        return send_all(c->fd, body, size);
-    }
-}
-
-static bool answer(connection *c)
-{
-    char method[8], path[2048], *blank;
-    if (sscanf(c->text, "%7s %2047s", method, path) != 2)
-        return false;
-    while ((blank = strstr(path, "%20"))) {
-        *blank = ' ';
-        memmove(blank + 1, blank + 3, strlen(blank + 3) + 1);
-    }
-    const char *range = strcasestr(c->text, "\r\nrange: bytes=");
-    const char *prefix = "/kernels/o/n/resolve/" FILE_HUB_COMMIT "/";
-    const size_t start = strlen(prefix);
-    for (size_t i = 0; i < c->hub->n_files && strncmp(path, prefix, start) == 0; ++i) {
-        file_hub_file *file = &c->hub->files[i];
-        if (strcmp(path + start, file->path) == 0)
-            return send_file(c, file, strcmp(method, "HEAD") == 0,
-                             range ? (size_t)strtoull(range + 15, NULL, 10) : 0);
-    }
-    return refuse(c->fd, "404 Not Found", "X-Error-Code: EntryNotFound\r\n");
-}
-
-static void *serve(void *user)
-{
-    connection *c = user;
-    for (;;) {
-        c->text[c->have] = '\0';
-        char *end = strstr(c->text, "\r\n\r\n");
-        if (!end) {
-            const ssize_t n = recv(c->fd, c->text + c->have, sizeof(c->text) - 1 - c->have, 0);
-            if (n <= 0)
-                break;
-            c->have += (size_t)n;
-            continue;
-        }
-        *end = '\0';
-        if (!answer(c))
-            break;
-        const size_t used = (size_t)(end + 4 - c->text);
-        memmove(c->text, c->text + used, c->have - used);
-        c->have -= used;
-    }
-    shutdown(c->fd, SHUT_RDWR); // a forked client may hold a copy of the descriptor
-    close(c->fd);
-    atomic_fetch_sub(&c->hub->n_connections, 1);
-    free(c);
-    return NULL;
-}
-
-static void *accept_all(void *user)
-{
-    file_hub *hub = user;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    for (;;) {
-        pthread_t thread;
-        const int fd = accept4(hub->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0 && errno == EINTR)
-            continue;
-        if (fd < 0)
-            break; // it was shut down
-        connection *c = calloc(1, sizeof(*c));
-        c->hub = hub;
-        c->fd = fd;
-        atomic_fetch_add(&hub->n_connections, 1);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        if (pthread_create(&thread, &attributes, serve, c) != 0) {
-            atomic_fetch_sub(&hub->n_connections, 1);
-            close(fd);
-            free(c);
-        }
-    }
-    pthread_attr_destroy(&attributes);
-    return NULL;
-}
 
 static void fill(file_hub_file *file, uint64_t seed)
 {
@@ -220,6 +31,10 @@ static void fill(file_hub_file *file, uint64_t seed)
     assert_int_equal(kni_blob_hash_add(&hash, file->content, file->size, NULL), KN_OK);
     assert_int_equal(kni_blob_hash_end(&hash, file->blob, NULL), KN_OK);
     kni_blob_hash_dispose(&hash);
+    file->wrong = malloc(file->size + 1);
+    assert_non_null(file->wrong);
+    memcpy(file->wrong, file->content, file->size);
+    file->wrong[file->size / 2] ^= 1;
     file->listed =
         (kni_tree_file){.path = (char *)file->path, .size = file->size, .is_large = file->is_large};
     if (!file->is_masked)
@@ -228,40 +43,117 @@ static void fill(file_hub_file *file, uint64_t seed)
         strcpy(file->listed.oid, "00000000000000000000000000000000000000aa");
 }
 
+// What is answered: the fault as often as it is wanted, then the file.
+static void script(const file_hub *hub, file_hub_file *file)
+{
+    const char *commit = file->named ? file->named : FILE_HUB_COMMIT;
+    kni_repo repo;
+    kni_buf target = KNI_BUF_ANY, head = KNI_BUF_ANY;
+    assert_int_equal(kni_repo_init(&repo, KNI_REPO_KERNEL, "o/n", NULL), KN_OK);
+    kni_repo_append_resolve(&target, &repo, FILE_HUB_COMMIT, file->path);
+    kni_buf_printf(&head, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nETag: \"%s\"\r\n",
+                   file->etag ? file->etag : file->blob);
+    if (commit[0])
+        kni_buf_printf(&head, "X-Repo-Commit: %s\r\n", commit);
+    file->target = kni_buf_take(&target);
+    file->head = kni_buf_take(&head);
+    http_reply reply = {.path = file->target,
+                        .head = file->head,
+                        .body = (const char *)file->content,
+                        .size = file->size,
+                        .times = file->times ? file->times : -1,
+                        .at = file->size / 2,
+                        .ranges = true};
+    http_reply well = reply;
+    well.times = -1;
+    switch (file->fault) {
+    case FILE_WELL:
+        break;
+    case FILE_SHORT:
+        reply.then = HTTP_CUT;
+        break;
+    case FILE_RESET:
+        reply.then = HTTP_RESET;
+        break;
+    case FILE_STALL:
+        reply.then = HTTP_STALL;
+        break;
+    case FILE_WRONG:
+        reply.body = (const char *)file->wrong;
+        break;
+    case FILE_BUSY:
+        reply.head = "HTTP/1.1 503 Service Unavailable\r\n";
+        reply.size = 0;
+        reply.body = "";
+        break;
+    case FILE_GONE:
+        reply.head = "HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\n";
+        reply.size = 0;
+        reply.body = "";
+        break;
+    case FILE_SLOW:
+        reply.then = HTTP_SLOW;
+        reply.at = 0;
+        reply.piece = SLOW_PIECE;
+        break;
+    case FILE_NEVER:
+        reply.head = "";
+        reply.then = HTTP_STALL;
+        reply.at = 0;
+        break;
+    }
+    http_server_add(hub->server, reply);
+    http_server_add(hub->server, well);
+}
+
 void file_hub_start(file_hub *hub, file_hub_file *files, size_t n_files)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(address);
-    *hub = (file_hub){.files = files, .n_files = n_files};
-    for (size_t i = 0; i < n_files; ++i)
+    *hub = (file_hub){.files = files, .n_files = n_files, .server = http_server_new()};
+    snprintf(hub->endpoint, sizeof(hub->endpoint), "http://127.0.0.1:%d",
+             http_server_port(hub->server));
+    for (size_t i = 0; i < n_files; ++i) {
         fill(&files[i], i + 1);
-    hub->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(hub->fd >= 0);
-    assert_int_equal(bind(hub->fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(listen(hub->fd, 1024), 0);
-    assert_int_equal(getsockname(hub->fd, (struct sockaddr *)&address, &size), 0);
-    snprintf(hub->endpoint, sizeof(hub->endpoint), "http://127.0.0.1:%u",
-             (unsigned)ntohs(address.sin_port));
-    assert_int_equal(pthread_create(&hub->thread, NULL, accept_all, hub), 0);
+        script(hub, &files[i]);
+    }
 }
 
 void file_hub_stop(file_hub *hub)
 {
-    shutdown(hub->fd, SHUT_RDWR);
-    pthread_join(hub->thread, NULL);
-    close(hub->fd);
-    while (atomic_load(&hub->n_connections)) // they end with their clients, which are gone
-        usleep(1000);
-    for (size_t i = 0; i < hub->n_files; ++i)
+    http_server_free(hub->server);
+    for (size_t i = 0; i < hub->n_files; ++i) {
         free(hub->files[i].content);
+        free(hub->files[i].wrong);
+        kni_free(hub->files[i].target);
+        kni_free(hub->files[i].head);
+    }
+}
+
+// Requests that begin with a method and a target ("": any) and hold a piece of text.
+static int n_requests(const file_hub *hub, const char *method, const char *target, const char *text)
+{
+    char start[2048];
+    int n = 0;
+    snprintf(start, sizeof(start), "%s%s%s", method, target, target[0] ? " " : "");
+    for (size_t i = http_server_count(hub->server); i-- > 0;) {
+        const char *request = http_server_request(hub->server, i);
+        n += strncmp(request, start, strlen(start)) == 0 && strstr(request, text);
+    }
+    return n;
 }
 
 int file_hub_n_requests(const file_hub *hub)
 {
-    int n = 0;
-    for (size_t i = 0; i < hub->n_files; ++i)
-        n += atomic_load(&hub->files[i].n_gets) + atomic_load(&hub->files[i].n_heads);
-    return n;
+    return n_requests(hub, "", "", "");
+}
+
+int file_hub_n_gets(const file_hub *hub, size_t i)
+{
+    return n_requests(hub, "GET ", hub->files[i].target, "");
+}
+
+int file_hub_n_ranges(const file_hub *hub, size_t i)
+{
+    return n_requests(hub, "GET ", hub->files[i].target, "\r\nRange: bytes=");
 }
 
 void file_client_open(file_client *client, const file_hub *hub, const char *cache_dir)
@@ -276,6 +168,7 @@ void file_client_open(file_client *client, const file_hub *hub, const char *cach
         KN_OK);
     assert_int_equal(kni_repo_init(&client->repo, KNI_REPO_KERNEL, "o/n", NULL), KN_OK);
     assert_int_equal(kni_http_new(&client->settings, &client->log, &client->http, NULL), KN_OK);
+    kni_http_set_second(client->http, 50); // tries follow one another sooner
     assert_int_equal(kni_cache_new(cache_dir, false, false, &client->cache, NULL), KN_OK);
     client->files = calloc(hub->n_files + 1, sizeof(*client->files));
     assert_non_null(client->files);

@@ -2,10 +2,8 @@
 #ifndef HUB_FILE_HUB_H
 #define HUB_FILE_HUB_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
 #include "hub/transfer.h"
+#include "support/http_server.h"
 
 #define FILE_HUB_COMMIT "0123456789abcdef0123456789abcdef01234567"
 
@@ -18,7 +16,7 @@ typedef enum file_fault {
     FILE_WRONG, // one byte is another one
     FILE_BUSY,  // 503
     FILE_GONE,  // 404 EntryNotFound
-    FILE_SLOW,  // 64 KiB every 10 ms
+    FILE_SLOW,  // 6 KiB a millisecond
     FILE_NEVER, // no answer at all, until the other side closes
 } file_fault;
 
@@ -35,7 +33,8 @@ typedef struct file_hub_file {
     kni_tree_file listed;
     char blob[KNI_SHA256_SIZE];
     unsigned char *content;
-    atomic_int n_gets, n_heads, n_ranges;
+    unsigned char *wrong; // the content with one byte changed
+    char *target, *head;
 } file_hub_file;
 
 // The blob of a large file has the name of a SHA-256.
@@ -52,14 +51,14 @@ typedef struct file_hub {
     file_hub_file *files;
     size_t n_files;
     char endpoint[64];
-    int fd;
-    atomic_int n_connections;
-    pthread_t thread;
+    http_server *server;
 } file_hub;
 
 void file_hub_start(file_hub *hub, file_hub_file *files, size_t n_files);
 void file_hub_stop(file_hub *hub);
-int file_hub_n_requests(const file_hub *hub); // GET and HEAD
+int file_hub_n_requests(const file_hub *hub);         // GET and HEAD
+int file_hub_n_gets(const file_hub *hub, size_t i);   // of a file
+int file_hub_n_ranges(const file_hub *hub, size_t i); // of them those that go on somewhere
 
 // Who downloads all of it.
 typedef struct file_client {

@@ -84,7 +84,7 @@ static void test_64_processes(void **state)
     for (size_t i = 0; i < N_PROCESSES; ++i)
         assert_int_equal(wait_for(pids[i]), KN_OK);
     for (size_t f = 0; f < KN_LEN(files); ++f)
-        assert_int_equal(files[f].n_gets, files[f].size > 0);
+        assert_int_equal(file_hub_n_gets(&hub, f), files[f].size > 0);
     check_end(&hub, dir);
     file_hub_stop(&hub);
     temp_dir_remove(dir);
@@ -126,7 +126,7 @@ static void test_wait(void **state)
     assert_int_equal(wait_for(other), KN_OK);
     assert_true(heard.was_waiting && heard.was_done);
     assert_true(heard.bytes_waiting > 0);
-    assert_int_equal(files[0].n_gets, 1);
+    assert_int_equal(file_hub_n_gets(&hub, 0), 1);
     check_end(&hub, dir);
     file_client_close(&client);
     file_hub_stop(&hub);
@@ -184,8 +184,8 @@ static void test_take_over(void **state)
         if (dies)
             kill_now(other);
         assert_int_equal(wait_for(waiter), KN_OK);
-        assert_int_equal(files[0].n_gets, 2);
-        assert_int_equal(files[1].n_gets, 2);
+        assert_int_equal(file_hub_n_gets(&hub, 0), 2);
+        assert_int_equal(file_hub_n_gets(&hub, 1), 2);
         file_hub_check_whole(&hub, dir);
         if (!dies) {
             kill(other, SIGCONT);

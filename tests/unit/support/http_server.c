@@ -140,9 +140,11 @@ static bool answer(const http_server *server, int fd, const http_reply *reply, b
         const struct linger linger = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
-    for (size_t i = end; ok && reply->then == HTTP_SLOW && i < size; ++i) {
+    const size_t piece = reply->piece ? reply->piece : 1;
+    for (size_t i = end > from ? end : from; ok && reply->then == HTTP_SLOW && i < size;
+         i += piece) {
         nanosleep(&(struct timespec){0, 1000000}, NULL);
-        ok = send_all(server, fd, body + i, 1);
+        ok = send_all(server, fd, body + i, size - i < piece ? size - i : piece);
     }
     if (reply->then == HTTP_STALL) {
         struct pollfd fds[] = {{fd, POLLRDHUP, 0}, {server->stop[0], POLLIN, 0}};
@@ -155,14 +157,17 @@ static void *serve(void *user)
 {
     connection *c = user;
     char *head;
-    bool ok = true;
+    bool ok = true, was_reset = false;
     while (ok && (head = read_head(c->server, c->fd)) != NULL) {
         const char *range = strstr(head, "\r\nRange: bytes=");
         const size_t from = range ? strtoul(range + 15, NULL, 10) : 0;
         const bool is_head = strncmp(head, "HEAD ", 5) == 0;
         const http_reply reply = choose(c->server, head);
         ok = answer(c->server, c->fd, &reply, is_head, from);
+        was_reset = reply.then == HTTP_RESET;
     }
+    if (!was_reset)
+        shutdown(c->fd, SHUT_RDWR); // a forked client may hold a copy of the descriptor
     close(c->fd);
     return NULL;
 }

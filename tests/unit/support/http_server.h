@@ -11,7 +11,7 @@ typedef enum http_then {
     HTTP_CUT,   // closes after `at` bytes of the body
     HTTP_RESET, // resets the connection there
     HTTP_STALL, // sends nothing more there, and keeps it open
-    HTTP_SLOW,  // sends the rest byte by byte, 1 ms between
+    HTTP_SLOW,  // sends the rest in pieces, 1 ms between
     HTTP_CLOSE, // whole, then closes
 } http_then;
 
@@ -25,8 +25,9 @@ typedef struct http_reply {
     int times;        // how often; 0: once; -1: for ever
     http_then then;
     size_t at;
-    bool is_raw; // no Content-Length and no end of the head are added
-    bool ranges; // "Range: bytes=n-" is obeyed
+    size_t piece; // of HTTP_SLOW; 0: 1 byte
+    bool is_raw;  // no Content-Length and no end of the head are added
+    bool ranges;  // "Range: bytes=n-" is obeyed
 } http_reply;
 
 typedef struct http_server http_server;
