@@ -57,6 +57,15 @@ kn_status kni_path_check_relative(const char *path, const char *what, kn_error *
     return KN_OK;
 }
 
+bool kni_path_is_byte_code(const char *path)
+{
+    kni_span rest = kni_span_of(path), part;
+    while (kni_span_cut(&rest, '/', &part))
+        if (rest.data && kni_span_is(part, "__pycache__"))
+            return true;
+    return kni_span_ends(kni_span_of(path), ".pyc");
+}
+
 char *kni_path_join(const char *dir, const char *name)
 {
     kni_buf path = KNI_BUF_ANY;

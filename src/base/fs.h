@@ -13,6 +13,9 @@
 // character, at most 1024 bytes and 255 of each component. On failure err says which rule, naming `what` ("digest.files").
 kn_status kni_path_check_relative(const char *path, const char *what, kn_error *err);
 
+// Byte code that Python leaves behind when it imports a package: "*.pyc", and all below a "__pycache__". Never fetched, hashed or run.
+bool kni_path_is_byte_code(const char *path);
+
 char *
 kni_path_join(const char *dir,
               const char *name); // caller's; NULL without memory. An absolute name stands alone

@@ -107,7 +107,7 @@ static kn_status fetch(kn_context *ctx, const kni_source *source, const char *va
     if (st == KN_OK && hash) // the peer's hash is over the variant as a whole
         st = kni_expect_cached(revision, variant, cache, err);
     if (st == KN_OK)
-        st = kni_fetch_directory(revision, variant, cache, dir, err);
+        st = kni_cached_directory(revision, variant, cache, dir, err);
     kn_package_close(package);
     kn_string_free(text);
     return st;

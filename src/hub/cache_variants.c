@@ -9,16 +9,6 @@
 #define METADATA_MAX ((size_t)8 << 20)
 #define TREE_MAX ((size_t)64 << 20) // of a listing that huggingface_hub keeps: of the whole commit
 
-// What huggingface_hub's clients leave out of a download, and no digest block lists.
-static bool is_byte_code(const char *path)
-{
-    kni_span rest = kni_span_of(path), part;
-    while (kni_span_cut(&rest, '/', &part))
-        if (rest.data && kni_span_is(part, "__pycache__"))
-            return true;
-    return kni_span_ends(kni_span_of(path), ".pyc");
-}
-
 // The listing that huggingface_hub keeps of the commit; count 0: there is none that can be read.
 static kn_status read_tree(const kni_snapshot *snapshot, const char *commit, kni_tree *out,
                            kn_error *err)
@@ -53,7 +43,7 @@ static kn_status has_listed(const kni_snapshot *snapshot, const kni_tree *tree, 
         const kni_tree_file *file = &tree->files[i];
         struct stat info;
         if (strncmp(file->path, dir, size) != 0 || file->path[size] != '/' ||
-            is_byte_code(file->path))
+            kni_path_is_byte_code(file->path))
             continue;
         st = kni_snapshot_has(snapshot, file->path, &at, yes, &info, err);
         *yes = *yes && (uint64_t)info.st_size == file->size;

@@ -132,3 +132,15 @@ kn_status kni_cached_variants(const kn_hub *hub, const kni_repo *repo, const cha
         kni_names_free(out);
     return st;
 }
+
+kn_status kni_cached_directory(const kn_revision *revision, const char *variant,
+                               const kni_cache *cache, char **dir, kn_error *err)
+{
+    kni_buf path = KNI_BUF_ANY;
+    kni_buf_printf(&path, "build/%s", variant);
+    const kn_status st = path.failed ? kni_no_memory(err)
+                                     : kni_cache_directory(cache, &revision->repo, revision->commit,
+                                                           kni_buf_text(&path), dir, err);
+    kni_buf_dispose(&path);
+    return st;
+}

@@ -23,4 +23,8 @@ const kni_cache *kni_cached_in(const kn_hub *hub, const kni_repo *repo, const ch
 kn_status kni_cached_variants(const kn_hub *hub, const kni_repo *repo, const char *commit,
                               kni_names *out, kn_error *err);
 
+// The absolute directory of a variant in a cache, the caller's.
+kn_status kni_cached_directory(const kn_revision *revision, const char *variant,
+                               const kni_cache *cache, char **dir, kn_error *err);
+
 #endif

@@ -11,7 +11,6 @@
 #include "hub/ask.h"
 #include "hub/cached.h"
 #include "hub/expect.h"
-#include "hub/fetch.h"
 #include "hub/hub.h"
 
 typedef struct comparison {
@@ -84,7 +83,7 @@ static kn_status find_missing(const comparison *c, const char *prefix)
     const size_t skip = strlen(prefix);
     for (size_t i = 0; c->listed && i < c->listed->count; ++i) {
         const char *path = c->listed->files[i].path;
-        if (strncmp(path, prefix, skip) == 0 && !kni_fetch_leaves_out(path) &&
+        if (strncmp(path, prefix, skip) == 0 && !kni_path_is_byte_code(path) &&
             !has_name(&c->names, path + skip))
             return differs(c, path + skip, "is missing, and listed by");
     }
@@ -102,7 +101,7 @@ static kn_status compare_files(comparison *c)
         kni_buf_puts(&path, c->names.names[i]);
         if (path.failed)
             st = kni_no_memory(c->err);
-        else if (!kni_fetch_leaves_out(kni_buf_text(&path))) {
+        else if (!kni_path_is_byte_code(kni_buf_text(&path))) {
             ++c->n_files;
             st = compare_file(c, kni_buf_text(&path), c->names.names[i]);
         }
@@ -149,7 +148,7 @@ static kn_status compare(comparison *c, kn_trace *trace)
         c->listed = st == KN_OK ? &known->tree : NULL;
     }
     if (st == KN_OK)
-        st = kni_fetch_directory(revision, c->variant, c->cache, &dir, c->err);
+        st = kni_cached_directory(revision, c->variant, c->cache, &dir, c->err);
     if (st == KN_OK)
         st = kni_tree_list_links(dir, &c->names, c->err);
     if (st == KN_OK)

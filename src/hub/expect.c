@@ -7,7 +7,8 @@
 #include "base/alloc.h"
 #include "base/digest.h"
 #include "base/error.h"
-#include "hub/fetch.h"
+#include "base/fs.h"
+#include "hub/cached.h"
 
 kn_status kni_expect(const kn_revision *revision, const char *variant, const kni_sum_variant **sums,
                      const kni_lock_hash **hash, kn_error *err)
@@ -148,7 +149,7 @@ static kn_status check_cached_files(const cached *c, const kni_names *names, kn_
     size_t n = 0;
     kn_status st = locked ? KN_OK : kni_no_memory(err);
     for (size_t i = 0; st == KN_OK && i < names->count; ++i) {
-        if (kni_fetch_leaves_out(names->names[i]))
+        if (kni_path_is_byte_code(names->names[i]))
             continue;
         st = check_cached_file(c, names->names[i], n, err);
         if (st == KN_OK)
@@ -175,7 +176,7 @@ kn_status kni_expect_cached(const kn_revision *revision, const char *variant,
     kn_status st = kni_expect(revision, variant, &c.sums, &c.hash, err);
     if (st != KN_OK || (!c.sums && !c.hash))
         return st;
-    st = kni_fetch_directory(revision, variant, cache, &dir, err);
+    st = kni_cached_directory(revision, variant, cache, &dir, err);
     if (st == KN_OK)
         st = kni_tree_list_links(dir, &names, err);
     if (st == KN_OK) {

@@ -15,12 +15,6 @@
 
 #define METADATA_MAX ((size_t)1 << 20)
 
-bool kni_fetch_leaves_out(const char *path)
-{
-    return kni_span_ends(kni_span_of(path), ".pyc") || strstr(path, "/__pycache__/") ||
-           kni_span_starts(kni_span_of(path), "__pycache__/");
-}
-
 // A variant's name becomes part of a path.
 static kn_status check_variant(const char *variant, kn_error *err)
 {
@@ -57,7 +51,7 @@ static kn_status select_files(const kni_tree *tree, const char *variant, files *
         return kni_no_memory(err);
     for (size_t i = 0; i < tree->count; ++i)
         if (kni_span_starts(kni_span_of(tree->files[i].path), prefix) &&
-            !kni_fetch_leaves_out(tree->files[i].path))
+            !kni_path_is_byte_code(tree->files[i].path))
             out->items[out->count++] = &tree->files[i];
     return KN_OK;
 }
@@ -171,18 +165,6 @@ static kn_status require(const kn_hub *hub, const kn_revision *revision, const v
                         what);
 }
 
-kn_status kni_fetch_directory(const kn_revision *revision, const char *variant,
-                              const kni_cache *cache, char **dir, kn_error *err)
-{
-    kni_buf path = KNI_BUF_ANY;
-    kni_buf_printf(&path, "build/%s", variant);
-    const kn_status st = path.failed ? kni_no_memory(err)
-                                     : kni_cache_directory(cache, &revision->repo, revision->commit,
-                                                           kni_buf_text(&path), dir, err);
-    kni_buf_dispose(&path);
-    return st;
-}
-
 kn_status kn_hub_fetch(kn_hub *hub, const kn_revision *revision, const char *variant, char **dir,
                        kn_error *err)
 {
@@ -195,7 +177,7 @@ kn_status kn_hub_fetch(kn_hub *hub, const kn_revision *revision, const char *var
     if (st == KN_OK)
         st = kni_expect_cached(revision, variant, cache, err);
     if (st == KN_OK)
-        st = kni_fetch_directory(revision, variant, cache, dir, err);
+        st = kni_cached_directory(revision, variant, cache, dir, err);
     return st;
 }
 

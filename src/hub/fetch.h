@@ -9,11 +9,4 @@
 kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *variant,
                     const kni_cache **cache, kn_error *err);
 
-// The absolute directory of a variant in a cache, the caller's.
-kn_status kni_fetch_directory(const kn_revision *revision, const char *variant,
-                              const kni_cache *cache, char **dir, kn_error *err);
-
-// Is this file of a package never fetched, and left out of hashes? Python's compiled files.
-bool kni_fetch_leaves_out(const char *path);
-
 #endif

@@ -6,7 +6,6 @@
 #include "base/str.h"
 #include "hub/ask.h"
 #include "hub/cached.h"
-#include "hub/fetch.h"
 #include "hub/hub.h"
 
 typedef struct row {
@@ -76,7 +75,7 @@ static kn_status list_tree(const kn_hub *hub, const kn_revision *revision, const
             last->is_cached =
                 kni_cached_in(hub, &revision->repo, revision->commit, last->name) != NULL;
         }
-        if (!kni_fetch_leaves_out(tree->files[i].path))
+        if (!kni_path_is_byte_code(tree->files[i].path))
             last->size_bytes += tree->files[i].size;
     }
     out->is_whole = true;

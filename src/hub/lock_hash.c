@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "hub/lock.h"
 
@@ -12,18 +13,6 @@ static int compare_paths(const void *a, const void *b)
 {
     const kni_lock_file *const *one = a, *const *two = b;
     return strcmp((*one)->path, (*two)->path);
-}
-
-// What Python leaves behind when it imports a kernel. No repository should have it, and the peer hashes none of it.
-static bool is_left_out(const char *path)
-{
-    kni_span rest = kni_span_of(path), part;
-    if (kni_span_ends(rest, ".pyc"))
-        return true;
-    while (kni_span_cut(&rest, '/', &part))
-        if (kni_span_is(part, "__pycache__"))
-            return true;
-    return false;
 }
 
 static unsigned digit(char c)
@@ -53,7 +42,7 @@ kn_status kni_lock_hash_files(const kni_lock_file *files, size_t n, char sha256[
         order[i] = &files[i];
     qsort(order, n, sizeof(*order), compare_paths);
     for (size_t i = 0; st == KN_OK && i < n; ++i) {
-        if (is_left_out(order[i]->path))
+        if (kni_path_is_byte_code(order[i]->path))
             continue;
         if (!kni_is_object_id(order[i]->blob)) {
             st = kn_error_set(err, KN_ERR_FORMAT,

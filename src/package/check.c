@@ -10,8 +10,8 @@
 #include "base/alloc.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/trace.h"
-#include "hub/fetch.h"
 #include "package/origin.h"
 
 // Takes a formatted text; NULL without memory.
@@ -107,7 +107,7 @@ static kn_status check_content(const kni_check *check, const char *name, int fd,
     char hex[129];
     kn_error why = KN_ERROR_INIT;
     kn_status st = KN_OK;
-    if (check->sums && !kni_fetch_leaves_out(name)) {
+    if (check->sums && !kni_path_is_byte_code(name)) {
         const kni_sum_file *sum = kni_sum_find_file(check->sums, name);
         if (!sum)
             return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
@@ -172,7 +172,7 @@ static kn_status check_locked(const kni_check *check, const kni_names *files)
     if (!sums)
         return KN_OK;
     for (size_t i = 0; i < files->count; ++i)
-        n += !kni_fetch_leaves_out(files->names[i]);
+        n += !kni_path_is_byte_code(files->names[i]);
     if (n != sums->n_files)
         return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
                                 "the files that the lock names",

@@ -88,11 +88,7 @@ bool kni_digest_block_leaves_out(const char *path)
 {
     if (strcmp(path, "metadata.json") == 0 || strcmp(path, "metadata.json.sigstore") == 0)
         return true;
-    kni_span rest = kni_span_of(path), part;
-    while (kni_span_cut(&rest, '/', &part))
-        if (rest.data && kni_span_is(part, "__pycache__"))
-            return true;
-    return kni_span_ends(kni_span_of(path), ".pyc");
+    return kni_path_is_byte_code(path);
 }
 
 const kni_digest *kni_digest_block_find(const kni_digest_block *block, const char *path)
