@@ -10,15 +10,15 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
                             document; so does ```LANGUAGE file=NAME, for languages without comments;
     ```sh run               is a script for bash, run with the installed `kernels` in its PATH;
     ```sh run hub           the same with a hub of the document's own, HF_ENDPOINT: `kernels serve` of the first-party packages
-                            (TREE below), and with a cache that is empty when the first such script of the document begins;
+                            (TREE below), and with a cache that is empty when the first such example of the document begins;
+    ```c hub                a complete program that has it too;
     ```cmake                with `find_package(libkernels` in it is a project over the files of the same document, built
                             into the directory `build`; a kernel package that it adds is then `build/packages/<name>`;
     ```text                 the next one is what the program or script prints. In it "…" stands for any text of one line, and a
                             line of "…" alone for any number of lines.
 
 Everything of a document runs in one directory of its own, in order. `packages` in it is the directory of the first-party
-packages as built. The environment's hub is one that serves them, as `local/<name>`; its cache and records begin empty, and
-nothing goes to another hub. Every other block is only for reading.
+packages as built. Nothing goes to the hub of the world, nor to the user's cache. Every other block is only for reading.
 """
 
 import pathlib
@@ -46,7 +46,7 @@ class Block:
                 self.file = attribute.removeprefix("file=")
             elif attribute == "run" and language == "sh":
                 self.is_script = True
-            elif attribute == "hub" and self.is_script:
+            elif attribute == "hub" and (self.is_script or language == "c"):
                 self.with_hub = True
             else:
                 raise ValueError(f"line {line}: unknown attribute {attribute!r}")
@@ -102,25 +102,6 @@ def matches(expected, printed):
     return re.fullmatch(pattern, printed.rstrip() + "\n") is not None
 
 
-class Hub:
-    """`kernels serve` over the packages of a build; its users' environment is put into env."""
-
-    def __init__(self, tree, packages):
-        ready = tree.work / "hub.url"
-        self.process = subprocess.Popen([tree.prefix / "bin/kernels", "serve", *packages, "--port", "0", "--ready-file", ready],
-                                        stdout=subprocess.DEVNULL)
-        while not ready.exists():
-            if self.process.poll() is not None:
-                raise AssertionError("kernels serve has ended")
-            time.sleep(0.05)
-        url = ready.read_text().strip()
-        tree.env |= {"HF_ENDPOINT": url, "KERNELS_TRUSTED_ENDPOINTS": url}
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
-
-
 # What the hub of a document has: repository -> {directory of a ref: package}
 TREE = {
     "kernels-community/activation": {f"{kind}/{name}": "activation" for kind, name in (
@@ -130,7 +111,7 @@ TREE = {
 
 
 class DocumentHub:
-    """One for the scripts that ask for it, with versions to choose from."""
+    """One for the examples that ask for it, with versions to choose from."""
 
     def __init__(self, directory, tree):
         for repo, refs in TREE.items():
@@ -174,7 +155,7 @@ class Document:
         self.programs = [b for b in self.blocks if b.is_program]
         self.hub = None
 
-    def script_env(self, block):
+    def env_of(self, block):
         if block.with_hub and not self.hub:
             directory = self.tree.work / f"hub-{self.path.stem}"
             directory.mkdir()
@@ -243,11 +224,11 @@ class Document:
         for block in self.blocks:
             if block.is_program:
                 by_pkg_config, by_cmake = built[block.line]
-                self.check(block, [by_pkg_config], self.tree.env)
-                self.check(block, [by_cmake],
-                           {k: v for k, v in self.tree.env.items() if k != "LD_LIBRARY_PATH"})
+                env = self.env_of(block)
+                self.check(block, [by_pkg_config], env)
+                self.check(block, [by_cmake], {k: v for k, v in env.items() if k != "LD_LIBRARY_PATH"})
             elif block.is_script:
-                self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.script_env(block))
+                self.check(block, ["bash", "-euo", "pipefail", "-c", block.text], self.env_of(block))
             elif block.is_project:
                 self.build_project(block)
             elif block.is_fragment:
@@ -265,9 +246,6 @@ class Examples(unittest.TestCase):
     def setUpClass(cls):
         cls.tree = Installed(BUILD)
         cls.addClassCleanup(cls.tree.remove)
-        packages = [p for p in sorted((BUILD / "packages").glob("*")) if (p / "build").is_dir()]
-        if packages and (BUILD / "bin/kernels-serve").exists():
-            cls.addClassCleanup(Hub(cls.tree, packages).close)
 
 
 class Mechanism(unittest.TestCase):

@@ -36,7 +36,8 @@ class Installed:
         for name in list(self.env):
             if name.startswith(("KERNELS_", "HF_", "HUGGING")) or name.lower() in ("local_kernels", "http_proxy", "all_proxy"):
                 del self.env[name]
-        self.env |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(self.work / "cache"),
+        nobody = "http://127.0.0.1:9"
+        self.env |= {"HF_ENDPOINT": nobody, "KERNELS_TRUSTED_ENDPOINTS": nobody, "HF_HOME": str(self.work / "cache"),
                      "XDG_STATE_HOME": str(self.work / "state")}
 
     def remove(self):
