@@ -203,6 +203,11 @@ kn_status kni_transfer_run(const kni_transfer *transfer, kn_error *err)
 {
     kni_run run = {.transfer = transfer, .lock = PTHREAD_MUTEX_INITIALIZER};
     kn_error last = KN_ERROR_INIT;
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&run.changed, &clock);
+    pthread_condattr_destroy(&clock);
     run.stall_ms = transfer->stall_ms ? transfer->stall_ms : STALL_MS;
     // Those who wait for one process do not all lose patience at once: the first who takes over excuses it to the others.
     run.stall_ms += run.stall_ms * ((uint64_t)getpid() % 64) / 128;
@@ -224,6 +229,7 @@ done:
     forget(&run);
     kni_cache_writer_close(run.writer);
     kn_error_dispose(&run.error);
+    pthread_cond_destroy(&run.changed);
     pthread_mutex_destroy(&run.lock);
     if (st != KN_OK)
         kni_error_move(err, &last);

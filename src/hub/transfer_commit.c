@@ -26,7 +26,7 @@ static void *run_committer(void *user)
     pthread_mutex_lock(&run->lock);
     for (;;) {
         while (!committer->first && !committer->is_closed)
-            pthread_cond_wait(&committer->changed, &run->lock);
+            pthread_cond_wait(&run->changed, &run->lock);
         kni_download *first = committer->first;
         committer->first = NULL;
         committer->last = &committer->first;
@@ -37,7 +37,7 @@ static void *run_committer(void *user)
         pthread_mutex_lock(&run->lock);
     }
     pthread_mutex_unlock(&run->lock);
-    __atomic_store_n(&committer->is_over, true, __ATOMIC_RELEASE);
+    kni_thread_end(run, &committer->is_over);
     return NULL;
 }
 
@@ -47,11 +47,7 @@ void kni_committer_start(kni_run *run)
     committer->first = NULL;
     committer->last = &committer->first;
     committer->is_closed = committer->is_over = false;
-    if (pthread_cond_init(&committer->changed, NULL) != 0)
-        return;
     committer->is_running = kni_thread_start(&committer->thread, run_committer, run);
-    if (!committer->is_running)
-        pthread_cond_destroy(&committer->changed);
 }
 
 bool kni_committer_push(kni_run *run, kni_download *download)
@@ -63,7 +59,7 @@ bool kni_committer_push(kni_run *run, kni_download *download)
     pthread_mutex_lock(&run->lock);
     *committer->last = download;
     committer->last = &download->next;
-    pthread_cond_signal(&committer->changed);
+    pthread_cond_broadcast(&run->changed);
     pthread_mutex_unlock(&run->lock);
     return true;
 }
@@ -75,9 +71,8 @@ void kni_committer_finish(kni_run *run)
         return;
     pthread_mutex_lock(&run->lock);
     committer->is_closed = true;
-    pthread_cond_signal(&committer->changed);
+    pthread_cond_broadcast(&run->changed);
     pthread_mutex_unlock(&run->lock);
     kni_thread_join(run, committer->thread, &committer->is_over);
-    pthread_cond_destroy(&committer->changed);
     committer->is_running = false;
 }

@@ -65,14 +65,13 @@ typedef struct kni_download {
     struct kni_download *next; // of those that wait for the disk
 } kni_download;
 
-// Brings what is received to the disk, on a thread of its own. `first` and `is_closed` are under the run's lock.
+// Brings what is received to the disk, on a thread of its own. All but is_running is under the run's lock.
 typedef struct kni_committer {
     pthread_t thread;
-    pthread_cond_t changed;
     kni_download *first, **last;
     bool is_running;
     bool is_closed; // nothing more comes
-    bool is_over;   // atomic
+    bool is_over;
 } kni_committer;
 
 struct kni_run {
@@ -89,9 +88,10 @@ struct kni_run {
     bool is_downloading; // requests run: the wait is not for others alone
     kni_meter meter;
     kni_committer committer;
-    pthread_mutex_t lock; // over the error and the committer's queue
-    kn_error error;       // the first failure: it ends the others
-    bool is_over;         // it failed, or was cancelled; atomic
+    pthread_mutex_t lock;   // over the error and the committer's queue
+    kn_error error;         // the first failure: it ends the others
+    pthread_cond_t changed; // the queue, or a thread that ended; by the monotonic clock
+    bool is_over;           // it failed, or was cancelled; atomic
 };
 
 // transfer.c. Any thread.
@@ -130,8 +130,9 @@ void kni_committer_start(kni_run *run); // without it everything is done where i
 bool kni_committer_push(kni_run *run, kni_download *download); // false: there is none
 void kni_committer_finish(kni_run *run);
 
-// transfer_shares.c. A thread without signals: they are the caller's threads' to handle. The join keeps watch, until is_over is set.
+// transfer_shares.c. A thread without signals: they are the caller's threads' to handle. The join keeps watch.
 bool kni_thread_start(pthread_t *thread, void *(*start)(void *), void *user);
+void kni_thread_end(kni_run *run, bool *is_over); // the last thing that it does
 void kni_thread_join(kni_run *run, pthread_t thread, const bool *is_over);
 // Runs the requests. Their failures are the run's; what is returned is a failure of all.
 kn_status kni_transfer_fetch(kni_run *run, kni_download *downloads, size_t n, kn_error *err);

@@ -11,7 +11,7 @@
 enum {
     SHARES_MAX = 4,
     SHARE_BYTES = 8 << 20, // less is not worth a thread
-    JOIN_MS = 20,
+    WATCH_MS = 50,
 };
 
 typedef struct share {
@@ -23,7 +23,7 @@ typedef struct share {
     kn_error error;
     pthread_t thread;
     bool has_thread;
-    bool is_over; // atomic
+    bool is_over; // under the run's lock
 } share;
 
 static bool is_over(void *user) // of the threads: they tell nobody
@@ -39,7 +39,7 @@ static void *run_share(void *user)
                                 &watch, &part->error);
     if (part->status != KN_OK && part->status != KN_ERR_CANCELLED)
         kni_run_fail(part->run, &part->error);
-    __atomic_store_n(&part->is_over, true, __ATOMIC_RELEASE);
+    kni_thread_end(part->run, &part->is_over);
     return NULL;
 }
 
@@ -53,13 +53,36 @@ bool kni_thread_start(pthread_t *thread, void *(*start)(void *), void *user)
     return good;
 }
 
+void kni_thread_end(kni_run *run, bool *is_over)
+{
+    pthread_mutex_lock(&run->lock);
+    *is_over = true;
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void wait_for_change(kni_run *run)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += WATCH_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        ++until.tv_sec;
+    }
+    pthread_cond_timedwait(&run->changed, &run->lock, &until);
+}
+
 void kni_thread_join(kni_run *run, pthread_t thread, const bool *is_over)
 {
-    static const struct timespec pause = {.tv_nsec = JOIN_MS * 1000000L};
-    while (!__atomic_load_n(is_over, __ATOMIC_ACQUIRE)) {
+    pthread_mutex_lock(&run->lock);
+    while (!*is_over) {
+        wait_for_change(run);
+        pthread_mutex_unlock(&run->lock);
         kni_transfer_watch(run);
-        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&run->lock);
     }
+    pthread_mutex_unlock(&run->lock);
     pthread_join(thread, NULL);
 }
 
