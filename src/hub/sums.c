@@ -16,7 +16,9 @@
 
 #define FILE_SIZE_MAX ((size_t)64 << 20)
 
-#define PATH_SIZE 1536 // of "kernels[12].variants.<name>.files.<path>", cut where names are longer
+// Of "kernels[12].variants.<name>" and of that with ".files.<path>", cut where names are longer.
+#define VARIANT_PATH_SIZE 512
+#define FILE_PATH_SIZE 1536
 
 #define FAIL(at, format, ...)                                                                      \
     kn_error_set(err, KN_ERR_FORMAT, "%s: %s: " format, (at).name, (at).path, __VA_ARGS__)
@@ -66,7 +68,7 @@ static kn_status read_files(kni_json_at at, const json_t *files, kni_sum_variant
         return kni_no_memory(err);
     json_object_foreach((json_t *)(uintptr_t)files, path, value)
     {
-        char text[PATH_SIZE];
+        char text[FILE_PATH_SIZE];
         snprintf(text, sizeof(text), "%s.files.%s", at.path, path);
         const kni_json_at below = {at.name, text, value};
         kn_status st = kni_path_check_relative(path, "file", NULL);
@@ -120,7 +122,7 @@ static kn_status read_variants(kni_json_at at, const json_t *variants, kni_sum_k
         return kni_no_memory(err);
     json_object_foreach((json_t *)(uintptr_t)variants, name, value)
     {
-        char text[PATH_SIZE];
+        char text[VARIANT_PATH_SIZE];
         snprintf(text, sizeof(text), "%s.variants.%s", at.path, name);
         const kni_json_at below = {at.name, text, value};
         if (!kni_is_component(name))
