@@ -37,13 +37,13 @@ done:
     return st;
 }
 
-static bool is_loopback(const char *endpoint)
+static kn_status ask_loopback(const char *endpoint, bool *is_loopback, kn_error *err)
 {
     kni_url url = {0};
-    const bool is =
-        kni_url_parse(endpoint, "endpoint", &url, NULL) == KN_OK && kni_url_is_loopback(&url);
+    const kn_status st = kni_url_parse(endpoint, "the endpoint", &url, err);
+    *is_loopback = st == KN_OK && kni_url_is_loopback(&url);
     kni_url_dispose(&url);
-    return is;
+    return st;
 }
 
 static bool contains(const kni_names *names, const char *text)
@@ -131,6 +131,6 @@ kn_status kni_settings_endpoints(kni_settings *out, const kn_hub_options *opts, 
     if (st == KN_OK)
         out->endpoint_is_trusted = contains(&out->trusted, out->endpoint); // where none is unsafe
     if (st == KN_OK)
-        out->endpoint_is_loopback = is_loopback(out->endpoint);
+        st = ask_loopback(out->endpoint, &out->endpoint_is_loopback, err);
     return st;
 }
