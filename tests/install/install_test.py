@@ -65,6 +65,14 @@ class Install(unittest.TestCase):
         self.assertIn("soname: [libkernels.so.0]", dynamic)
         self.assertIn("[$ORIGIN]", dynamic)
         self.assertNotIn("libtvm_ffi", dynamic)  # opened at the first load, not before
+        self.assertNotIn("libcurl", dynamic)  # opened at the first request
+
+    @unittest.skipUnless(BUILD and (BUILD / "bin" / "kernels-serve").exists(), "the command line program is not built")
+    def test_programs_need_little(self):
+        """Who asks no hub needs no libcurl, and who serves none no libmicrohttpd."""
+        for name, needs in (("kernels", []), ("kernels-serve", ["libmicrohttpd"])):
+            needed = run("readelf", "-dW", self.tree.prefix / "bin" / name)
+            self.assertEqual([library for library in ("libcurl", "libmicrohttpd") if library in needed], needs, name)
 
     def test_destdir(self):
         with tempfile.TemporaryDirectory() as stage:
