@@ -101,8 +101,9 @@ void kni_transfer_look(kni_run *run, uint64_t now_ms)
         ++n_watched;
         watch_want(run, want, now_ms);
     }
-    // One growing file excuses the others: who downloads many in turn does not write to all of them.
-    if (run->n_waiting == 0 || now_ms - run->growth_ms < run->stall_ms)
+    // One growing file excuses the others: who downloads many in turn does not write to all of them. The wait may have begun after
+    // `now_ms` was taken, so no difference is formed.
+    if (run->n_waiting == 0 || now_ms < run->growth_ms + run->stall_ms)
         return;
     kni_log_write(run->transfer->log, KN_LOG_INFO,
                   "%s: another process holds the lock of %zu blobs and has written nothing for "
