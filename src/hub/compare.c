@@ -110,6 +110,26 @@ static kn_status compare_files(comparison *c)
     return st;
 }
 
+// The first cache that has the variant, whole.
+static kn_status find_cache(comparison *c)
+{
+    kn_status st = KN_OK;
+    for (size_t i = 0; !c->cache && st != KN_ERR_NO_MEMORY && i < c->hub->n_caches; ++i) {
+        kni_names names = {NULL, 0, 0};
+        st = kni_cache_list_variants(c->hub->caches[i], &c->revision->repo, c->revision->commit,
+                                     &names, NULL);
+        if (st == KN_OK && has_name(&names, c->variant))
+            c->cache = c->hub->caches[i];
+        kni_names_free(&names);
+    }
+    if (st == KN_ERR_NO_MEMORY)
+        return kni_no_memory(c->err);
+    return c->cache ? KN_OK
+                    : kn_error_set(c->err, KN_ERR_NOT_FOUND,
+                                   "%s: the build variant %s of %s is not in the cache",
+                                   c->revision->repo.id, c->variant, c->revision->commit);
+}
+
 static bool explain(const comparison *c, kn_trace *trace)
 {
     const kn_revision *revision = c->revision;
@@ -135,15 +155,8 @@ static kn_status compare(comparison *c, kn_trace *trace)
     const kn_revision *revision = c->revision;
     const kni_known_tree *known = NULL;
     char *dir = NULL;
-    kn_status st = KN_OK;
-    c->cache = c->variant[0] && !strchr(c->variant, '/')
-                   ? kni_cached_in(c->hub, &revision->repo, revision->commit, c->variant)
-                   : NULL;
-    if (!c->cache)
-        return kn_error_set(c->err, KN_ERR_NOT_FOUND,
-                            "%s: the build variant %s of %s is not in the cache", revision->repo.id,
-                            c->variant, revision->commit);
-    if (!c->hub->settings.is_offline) {
+    kn_status st = find_cache(c);
+    if (st == KN_OK && !c->hub->settings.is_offline) {
         st = kni_ask_tree(c->hub, &revision->repo, revision->commit, false, &known, c->err);
         c->listed = st == KN_OK ? &known->tree : NULL;
     }

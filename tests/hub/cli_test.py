@@ -444,6 +444,30 @@ class Cli(hub.Case):
             if is_shown:  # and it is gone before the answer
                 self.assertIn("\r\x1b[K" + str(self.client.cache), text)
 
+    def test_a_bar_that_waits(self):
+        """Another process has the file already on its way."""
+        self.client.environment.pop("HF_HUB_DISABLE_PROGRESS_BARS")
+        rule = self.proxy.add(faults.Slow(800, 0.2), path="/resolve/.*layers.py", method="GET")
+        first = self.client.start("download", self.repo.id, "--version", "1")
+        end = time.monotonic() + 60
+        while not rule.hits and time.monotonic() < end:
+            time.sleep(0.02)
+        status, text = self.on_terminal("download", self.repo.id, "--version", "1")
+        out, err = first.communicate(timeout=60)
+        self.assertEqual((status, first.returncode, err), (0, 0, ""), text)
+        self.assertIn("another process fetches it", text)
+        self.assertTrue(text.rstrip().endswith(out.rstrip()), text)
+        self.assertEqual(rule.hits, 1, self.proxy.requests("layers.py"))
+
+    def test_local_kernels(self):
+        """A directory in the place of a repository: none of the hub's rules is asked, and nothing else is said of it."""
+        local = {"LOCAL_KERNELS": f"stranger/kernel={hub.BUILD}/packages/activation"}
+        (kernel,) = self.run_json("download", "stranger/kernel", env=local)["kernels"]
+        self.assertEqual((kernel["repository"], kernel["variants"][0]["path"]), (None, f"{hub.BUILD}/packages/activation/build/{VARIANT}"))
+        (answer,) = self.run_json("verify", "stranger/kernel", env=local)["kernels"]
+        self.assertEqual((answer["level"], answer["right"], answer["repository"]), ("none", True, None))
+        self.assertEqual(self.proxy.log, [])
+
     def test_no_bar_elsewhere(self):
         self.slow()
         done = self.client.run("download", self.repo.id, "--version", "1", env={"HF_HUB_DISABLE_PROGRESS_BARS": None})
@@ -454,15 +478,16 @@ class Cli(hub.Case):
             with self.subTest(number):
                 self.setUp()
                 rule = self.proxy.add(faults.Slow(10, 0.5), path="/resolve/.*layers.py", method="GET")
-                process = self.client.start("download", self.repo.id, "--version", "1")
+                process = self.client.start("download", self.repo.id, self.old.id, "stranger/kernel", "--revision", "main")
                 end = time.monotonic() + 60
                 while not rule.hits and time.monotonic() < end:
                     time.sleep(0.02)
                 time.sleep(0.2)
                 process.send_signal(number)
                 out, err = process.communicate(timeout=60)
-                self.assertEqual((process.returncode, out), (-number, ""), err)
-                self.assertRegex(err, r"\Akernels: download: .*cancelled.*\n\Z")
+                self.assertEqual(process.returncode, -number, err)
+                self.assertNotIn(self.repo.folder, out)
+                self.assertEqual(len(re.findall("(?m)^kernels: download: .*cancelled", err)), 1, err)
                 self.assertFalse(self.has_variant())
                 self.proxy.clear()
                 self.download("--version", "1")
