@@ -106,12 +106,11 @@ class Watch(threading.Thread):
                     self.seen[path] = key
                     if blob_name(path, path.name) != path.name:
                         self.wrong.append(f"{path}: visible before it was whole")
-            except FileNotFoundError:
+            except FileNotFoundError:  # a temporary that was renamed
                 pass
-        for path in self.cache.glob("*--*/snapshots/*/build/*/metadata.json"):
-            missing = [p for p in path.parent.rglob("*") if p.is_symlink() and not p.exists()]
-            if missing and path not in self.seen:
-                self.wrong.append(f"{missing[0]}: linked before its blob was there")
+        for path in self.cache.glob("*--*/snapshots/*/build/*/*"):
+            if path.is_symlink() and not path.exists() and path.is_symlink() and not path.exists():
+                self.wrong.append(f"{path}: linked before its blob was there")
 
     def __enter__(self):
         self.start()

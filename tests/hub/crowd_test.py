@@ -18,7 +18,7 @@ class Crowd(hub.Case):
     @classmethod
     def make_tree(cls, root):
         super().make_tree(root)
-        cls.main = cls.repo.branch("main").add(random_files(6, SIZE))
+        cls.main.add(random_files(6, SIZE))
 
     def crowd(self, n=N, beside=0):
         """n processes at once, and huggingface_hub in `beside` more. What each of ours printed."""

@@ -123,6 +123,7 @@ class Case(unittest.TestCase):
     @classmethod
     def make_tree(cls, root):
         cls.repo = hub_tree.standard(root, BUILD)
+        cls.main = cls.repo.branch("main")
 
     serve_options = ("--large", "10000")  # so that objects have SHA-256 hashes
 
@@ -177,6 +178,26 @@ class Case(unittest.TestCase):
         got = {str(f.relative_to(directory)): f.read_bytes() for f in directory.rglob("*") if f.is_file()}
         self.assertEqual({k: len(v) for k, v in got.items()}, {k: len(v) for k, v in ref.files().items()})
         self.assertTrue(got == ref.files(), "the bytes differ")
+
+    def succeeds(self, *options, **how):
+        """`download` gives what is served; no file was visible before it was whole."""
+        with cache_check.Watch(self.client.cache) as watch:
+            self.same(self.download(*options, **how), self.main)
+        self.assertEqual(watch.wrong, [])
+        self.check_cache()
+
+    def refused(self, *options, status=None, says=None, recovers=True, **how):
+        """An error that names the repository; nothing that a loader would take, and no temporary, is left. Without the fault the
+        next run succeeds."""
+        with cache_check.Watch(self.client.cache) as watch:
+            text = self.download(*options, status=status, says=says, **how)
+        self.assertIn(self.repo.id, text)
+        self.assertEqual(watch.wrong, [])
+        self.assertFalse(self.has_variant())
+        self.check_cache()
+        if recovers:
+            self.proxy.clear()
+            self.succeeds()
 
     def check_cache(self, client=None, **allowed):
         self.assertEqual(cache_check.complaints((client or self.client).cache, **allowed), [])

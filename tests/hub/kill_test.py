@@ -22,7 +22,7 @@ class Kill(hub.Case):
     @classmethod
     def make_tree(cls, root):
         super().make_tree(root)
-        cls.main = cls.repo.branch("main").add(random_files(12, 12 << 20))
+        cls.main.add(random_files(12, 12 << 20))
 
     def start(self, *options, client=None, **how):
         client = client or self.client
@@ -100,6 +100,8 @@ class Kill(hub.Case):
         out, err = waits.communicate(timeout=60)
         self.assertEqual(waits.returncode, 0, err)
         self.same(pathlib.Path(out.splitlines()[-1]), self.main)
+        self.check_cache(temporaries=True)
+        self.download("--revision", "nightly")  # the next one that downloads cleans up
         self.check_cache()
 
     @unittest.skipUnless(hub.LONG, "takes 30 s: with KN_TEST_LONG=1")
@@ -115,7 +117,7 @@ class Kill(hub.Case):
         downloads.communicate()
         self.assertEqual(waits.returncode, 0, err)
         self.same(pathlib.Path(out.splitlines()[-1]), self.main)
-        self.download()
+        self.download("--revision", "nightly")
         self.check_cache()
 
 
