@@ -1,5 +1,6 @@
 """demo_hub_test.py BUILD: the demonstration that takes its kernels from a hub of its own."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -70,19 +71,41 @@ class DemoHub(unittest.TestCase):
         self.assertFalse((self.top / "others").exists())
         self.assert_nothing_left(port)
 
-    def test_interrupted(self):
-        """As by the terminal, while the server runs."""
+    def start_until_served(self):
+        """The process and the port of its server."""
         process = self.start(BUILD, "--tokens", "3")
+        self.addCleanup(lambda: (process.stdout.close(), process.stderr.close()))
         self.addCleanup(process.wait)
         self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
         ready, _, _ = select.select([process.stdout], [], [], 300)
         self.assertTrue(ready)
-        port = int(re.search(r":(\d+)$", process.stdout.readline())[1])
+        return process, int(re.search(r":(\d+)$", process.stdout.readline())[1])
+
+    def test_interrupted(self):
+        """As by the terminal, while the server runs."""
+        process, port = self.start_until_served()
         time.sleep(0.2)  # somewhere in the first run
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=100)
         self.assertNotEqual(process.returncode, 0)
         self.assert_nothing_left(port)
+
+    def test_killed(self):
+        """The server does not outlive the script."""
+        process, port = self.start_until_served()
+        group = os.getpgid(process.pid)
+        process.kill()
+        process.wait()
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=10).close()
+            except ConnectionRefusedError:
+                break
+            time.sleep(0.1)
+        else:
+            self.fail("the server is still there")
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)  # the model that was running
 
     def test_wrong(self):
         for arguments, says in (
