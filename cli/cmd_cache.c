@@ -106,6 +106,14 @@ static void print_names(const char *what, const char *const *names, size_t count
     puts("");
 }
 
+static void print_name(const kn_cache_item *item)
+{
+    if (item->commit[0])
+        cli_text("%s@%.12s", item->repo_id, item->commit);
+    else
+        cli_text("%s, what no snapshot has", item->repo_id);
+}
+
 static void list_items(cache *c, json_t *root)
 {
     json_t *items = cli_json_array();
@@ -117,7 +125,8 @@ static void list_items(cache *c, json_t *root)
         cli_json_add(items, item_json(&item));
         if (c->json)
             continue;
-        cli_line("%s@%.12s, %s", item.repo_id, item.commit, cli_size(item.size_bytes, size));
+        print_name(&item);
+        cli_line(", %s", cli_size(item.size_bytes, size));
         print_names("refs", item.refs, item.n_refs);
         print_names("variants", item.variants, item.n_variants);
     }
@@ -135,11 +144,12 @@ static void sum_up(cache *c, json_t *root)
         uint64_t size = 0;
         size_t n = 0;
         bool is_named = false;
-        for (; i < c->count; ++i, ++n) {
+        for (; i < c->count; ++i) {
             const kn_cache_item item = item_at(c, i);
             if (strcmp(item.repo_id, first.repo_id) != 0 ||
                 strcmp(item.repo_type, first.repo_type) != 0)
                 break;
+            n += item.commit[0] != '\0';
             size += item.new_bytes;
             is_named |= c->is_named[i];
         }
@@ -191,8 +201,11 @@ static int remove_items(cache *c, json_t *root)
         }
         total += freed;
         cli_json_add(removed, item_json(&item));
-        if (!c->json)
-            cli_line("removed %s@%.12s, %s free", item.repo_id, item.commit, cli_size(freed, size));
+        if (!c->json) {
+            fputs("removed ", stdout);
+            print_name(&item);
+            cli_line(", %s free", cli_size(freed, size));
+        }
     }
     if (!c->json)
         cli_line("%s free in all", cli_size(total, size));

@@ -256,7 +256,10 @@ KN_API const char *kn_versions_repo_type(const kn_versions *versions);
 KN_API kn_status kn_versions_get(const kn_versions *versions, size_t index, kn_version_row *out,
                                  kn_error *err);
 
-/** What lies in the user's cache: a snapshot of a kernel repository each. Site caches are not looked at. */
+/**
+ * What lies in the user's cache: a snapshot of a kernel repository each, and after those of a repository what none of them has any use for
+ * (of a download that was broken off, say), with "" as commit. Site caches are not looked at.
+ */
 typedef struct kn_cache_list kn_cache_list;
 typedef struct kn_cache_item {
     size_t struct_size;
@@ -292,7 +295,7 @@ KN_API kn_status kn_cache_list_get(const kn_cache_list *list, size_t index, kn_c
                                    kn_error *err);
 /**
  * Removes an item: its refs, the snapshot by one rename, then what no other snapshot of the repository names. freed_bytes: NULL, or
- * how much room that gave back. Error: KN_ERR_NOT_FOUND, KN_ERR_IO (read only), KN_ERR_INVALID. Threads: any; other processes may read
+ * how much room that gave back. Error: KN_ERR_NOT_FOUND (not for what has "" as commit), KN_ERR_IO (read only), KN_ERR_INVALID. Threads: any; other processes may read
  * and write the cache meanwhile.
  */
 KN_API kn_status kn_hub_cache_remove(kn_hub *hub, const kn_cache_item *item, uint64_t *freed_bytes,

@@ -64,7 +64,8 @@ kn_status kni_blob_check(int fd, const char *blob, const char *subject, kn_error
 // For `kernels cache`: what is in a cache directory. Foreign folders are left out.
 typedef struct kni_cache_item {
     kni_repo repo;
-    char commit[KNI_COMMIT_SIZE];
+    char commit
+        [KNI_COMMIT_SIZE]; // "": blobs that no snapshot names, after the repository's snapshots
     kni_names refs;
     kni_names variants;
     uint64_t size_bytes;   // of the blobs that its files name, each once
@@ -80,7 +81,7 @@ typedef struct kni_cache_items {
 kn_status kni_cache_scan(const kni_cache *cache, kni_cache_items *out, kn_error *err);
 void kni_cache_items_dispose(kni_cache_items *items);
 // Removes a snapshot, its refs and the blobs that no other snapshot names (never of the shared store); the repository's folder when it
-// was the last. By rename first, so that a reader sees all of it or nothing. *freed: bytes.
+// was the last. By rename first, so that a reader sees all of it or nothing. *freed: bytes. commit "": blobs that no snapshot names, if any.
 kn_status kni_cache_remove(kni_cache *cache, const kni_repo *repo, const char *commit,
                            uint64_t *freed, kn_error *err);
 

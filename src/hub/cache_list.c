@@ -77,7 +77,7 @@ static kn_status read_item(const kn_cache_item *item, kni_repo *repo, kn_error *
                             "required");
     for (size_t i = 0; i < KN_LEN(types); ++i)
         if (strcmp(item->repo_type, kni_repo_type_text(types[i])) == 0) {
-            if (!kni_is_commit(item->commit))
+            if (item->commit[0] && !kni_is_commit(item->commit))
                 break;
             return kni_repo_init(repo, types[i], item->repo_id ? item->repo_id : "", err);
         }

@@ -218,6 +218,36 @@ static kn_status remove_marks(const kni_cache_writer *writer, const char *commit
     return st;
 }
 
+// What no snapshot names. There may be none by now.
+static kn_status remove_unused(kni_cache *cache, const kni_repo *repo, uint64_t *freed,
+                               kn_error *err)
+{
+    kni_cache_writer *writer = NULL;
+    kni_at snapshots = KNI_AT_NONE;
+    kni_names all = {NULL, 0, 0}, used = {NULL, 0, 0};
+    bool is_last = true;
+    if (!kni_cache_has_repo(cache, repo))
+        return KN_OK;
+    kn_status st = kni_cache_writer_open(cache, repo, &writer, err);
+    if (st == KN_OK)
+        st = kni_at_open_if(&writer->folder, "snapshots", &snapshots, err);
+    if (st == KN_OK && snapshots.fd >= 0)
+        st = list_used(writer, &snapshots, &used, &is_last, err);
+    if (st == KN_OK && is_last) {
+        st = remove_folder(writer, freed, err);
+    } else if (st == KN_OK) {
+        st = kni_at_list(&writer->blobs, &all, err);
+        for (size_t i = 0; st == KN_OK && i < all.count; ++i)
+            if (kni_is_object_id(all.names[i]) && !has_name(&used, all.names[i]))
+                st = remove_blob(writer, all.names[i], all.names[i], freed, err);
+    }
+    kni_names_free(&used);
+    kni_names_free(&all);
+    kni_at_close(&snapshots);
+    kni_cache_writer_close(writer);
+    return st;
+}
+
 kn_status kni_cache_remove(kni_cache *cache, const kni_repo *repo, const char *commit,
                            uint64_t *freed, kn_error *err)
 {
@@ -227,6 +257,8 @@ kn_status kni_cache_remove(kni_cache *cache, const kni_repo *repo, const char *c
     kni_names mine = {NULL, 0, 0}, used = {NULL, 0, 0};
     bool is_last = false;
     *freed = 0;
+    if (!commit[0])
+        return remove_unused(cache, repo, freed, err);
     // First what can be refused without a change.
     kn_status st = kni_snapshot_open(cache, repo, commit, &snapshot, err);
     if (st == KN_OK)

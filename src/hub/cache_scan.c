@@ -125,25 +125,33 @@ static bool is_kernel(const kni_repo *repo, const kni_at *dir)
            (kni_at_stat(dir, "build", &info) && S_ISDIR(info.st_mode));
 }
 
+static kn_status add_item(repo_scan *scan, const kni_repo *repo, const char *commit,
+                          kni_cache_item **out, kn_error *err)
+{
+    void *array = scan->items->items;
+    if (!kni_grow(&array, &scan->items->capacity, scan->items->count + 1,
+                  sizeof(*scan->items->items)))
+        return kni_no_memory(err);
+    scan->items->items = array;
+    scan->item = scan->items->count++;
+    *out = &scan->items->items[scan->item];
+    **out = (kni_cache_item){.repo = *repo};
+    snprintf((*out)->commit, sizeof((*out)->commit), "%s", commit);
+    return KN_OK;
+}
+
 static kn_status scan_commit(repo_scan *scan, const kni_repo *repo, const char *commit,
                              const kni_ref_list *refs, kn_error *err)
 {
     kni_snapshot snapshot;
     struct stat info;
-    void *array = scan->items->items;
+    kni_cache_item *item = NULL;
     kn_status st = kni_snapshot_open(scan->cache, repo, commit, &snapshot, err);
     if (st != KN_OK || !is_kernel(repo, &snapshot.dir))
         goto done;
-    if (!kni_grow(&array, &scan->items->capacity, scan->items->count + 1,
-                  sizeof(*scan->items->items))) {
-        st = kni_no_memory(err);
+    st = add_item(scan, repo, commit, &item, err);
+    if (st != KN_OK)
         goto done;
-    }
-    scan->items->items = array;
-    scan->item = scan->items->count++;
-    kni_cache_item *item = &scan->items->items[scan->item];
-    *item = (kni_cache_item){.repo = *repo};
-    snprintf(item->commit, sizeof(item->commit), "%s", commit);
     if (kni_at_stat(&snapshot.dir, ".", &info))
         item->modified = info.st_mtim.tv_sec;
     st = add_refs(item, refs, err);
@@ -154,6 +162,48 @@ static kn_status scan_commit(repo_scan *scan, const kni_repo *repo, const char *
             kni_snapshot_walk(&snapshot.root, &snapshot.blobs, &snapshot.dir, take_file, scan, err);
 done:
     kni_snapshot_close(&snapshot);
+    return st;
+}
+
+static int compare_use(const void *blob, const void *one)
+{
+    return strcmp(blob, ((const use *)one)->blob);
+}
+
+// Blobs that no snapshot names: of a download that was broken off, of metadata that was read. (A model may have snapshots that are no
+// kernels.)
+static kn_status add_leftovers(repo_scan *scan, const kni_repo *repo, kn_error *err)
+{
+    kni_at folder = KNI_AT_NONE, blobs = KNI_AT_NONE;
+    kni_names names = {NULL, 0, 0};
+    kni_cache_item *item = NULL;
+    struct stat info;
+    if (repo->type != KNI_REPO_KERNEL)
+        return KN_OK;
+    kn_status st = kni_at_folder(scan->cache, repo, &folder, err);
+    if (st == KN_OK)
+        st = kni_at_open_if(&folder, "blobs", &blobs, err);
+    if (st == KN_OK && blobs.fd >= 0)
+        st = kni_at_list(&blobs, &names, err);
+    for (size_t i = 0; st == KN_OK && i < names.count; ++i) {
+        const char *name = names.names[i];
+        if (!kni_is_object_id(name) || !kni_at_stat(&blobs, name, &info) ||
+            !S_ISREG(info.st_mode) ||
+            (scan->n_uses && bsearch(name, scan->uses, scan->n_uses, sizeof(use), compare_use)))
+            continue;
+        if (!item)
+            st = add_item(scan, repo, "", &item, err);
+        if (st == KN_OK) {
+            item->size_bytes += (uint64_t)info.st_size;
+            item->modified =
+                info.st_mtim.tv_sec > item->modified ? info.st_mtim.tv_sec : item->modified;
+        }
+    }
+    if (item)
+        item->unique_bytes = item->new_bytes = item->size_bytes;
+    kni_names_free(&names);
+    kni_at_close(&blobs);
+    kni_at_close(&folder);
     return st;
 }
 
@@ -168,8 +218,10 @@ static kn_status scan_repo(const kni_cache *cache, const kni_repo *repo, kni_cac
         st = kni_cache_list_commits(cache, repo, "", &commits, err);
     for (size_t i = 0; st == KN_OK && i < commits.count; ++i)
         st = scan_commit(&scan, repo, commits.names[i], &refs.branches, err);
-    if (st == KN_OK)
+    if (st == KN_OK) {
         add_sizes(&scan);
+        st = add_leftovers(&scan, repo, err);
+    }
     kni_free(scan.uses);
     kni_refs_dispose(&refs);
     kni_names_free(&commits);

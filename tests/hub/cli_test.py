@@ -371,6 +371,18 @@ class Cli(hub.Case):
         self.assertIn("free in all", self.run_text("cache", "rm", self.repo.id + "@v0.1.0", "--yes"))
         self.assertEqual(list(self.client.cache.glob("kernels--*")), [])
 
+    def test_cache_of_what_nothing_needs(self):
+        """Metadata that was read, and what a broken download left: counted, and removed with the repository."""
+        self.run_text("info", self.repo.id, "--version", "1")
+        (item,) = self.run_json("cache", "ls")["snapshots"]
+        self.assertEqual((item["repository"], item["commit"], item["variants"]), (self.repo.id, None, []))
+        self.assertGreater(item["size_bytes"], 0)
+        self.assertEqual(self.run_json("cache", "du")["size_bytes"], item["size_bytes"])
+        self.download("--version", "1")
+        text = self.run_text("cache", "rm", self.repo.id, "--yes")
+        self.assertIn(f"removed {self.repo.id}, what no snapshot has", text)
+        self.assertEqual(list(self.client.cache.glob("kernels--*")), [])
+
     def test_cache_rm_asks(self):
         self.download("--version", "1")
         for answer, left in (("n\n", 1), ("y\n", 0)):

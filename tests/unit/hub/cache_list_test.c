@@ -63,6 +63,48 @@ static void test_list(void **state)
     temp_dir_remove(dir);
 }
 
+// What no snapshot has: beside snapshots, and where there are none.
+static void test_leftovers(void **state)
+{
+    (void)state;
+    static const char *const repos[] = {"kernels--a--only-blobs", CACHE_REPO};
+    char *dir = make();
+    kn_hub *hub = open_hub(dir);
+    kn_cache_list *list = NULL;
+    kn_cache_item item = KN_CACHE_ITEM_INIT;
+    uint64_t freed = 0;
+    char name[256];
+    for (size_t i = 0; i < KN_LEN(repos); ++i) {
+        snprintf(name, sizeof(name), "%s/blobs/%s", repos[i], cache_blob_name("left over", 64));
+        temp_dir_text(dir, name, "left over");
+        snprintf(name, sizeof(name), "%s/blobs/a file of somebody else", repos[i]);
+        temp_dir_text(dir, name, "not counted");
+    }
+    assert_int_equal(kn_hub_cache_list(hub, &list, NULL), KN_OK);
+    assert_int_equal(kn_cache_list_count(list), 4);
+    for (size_t i = 0; i < 4; i += 3) {
+        assert_int_equal(kn_cache_list_get(list, i, &item, NULL), KN_OK);
+        assert_string_equal(item.repo_id, i == 0 ? "a/only-blobs" : "owner/name");
+        assert_string_equal(item.commit, "");
+        assert_int_equal(item.size_bytes, 9);
+        assert_int_equal(item.unique_bytes, 9);
+        assert_int_equal(item.new_bytes, 9);
+        assert_int_equal(item.n_refs + item.n_variants, 0);
+        assert_int_equal(kn_hub_cache_remove(hub, &item, &freed, NULL), KN_OK);
+        assert_int_equal(freed, 9);
+        assert_int_equal(kn_hub_cache_remove(hub, &item, &freed, NULL), KN_OK); // there is none
+        assert_int_equal(freed, 0);
+    }
+    kn_cache_list_free(list);
+    assert_int_equal(kn_hub_cache_list(hub, &list, NULL), KN_OK);
+    assert_int_equal(kn_cache_list_count(list), 2); // the snapshots, whole
+    assert_int_equal(kn_cache_list_get(list, 0, &item, NULL), KN_OK);
+    assert_int_equal(item.size_bytes, 16);
+    kn_cache_list_free(list);
+    kn_hub_close(hub);
+    temp_dir_remove(dir);
+}
+
 static void test_remove(void **state)
 {
     (void)state;
@@ -149,7 +191,10 @@ static void test_memory(void **state)
 {
     (void)state;
     char *dir = make();
+    char name[256];
     kn_hub *hub = open_hub(dir);
+    snprintf(name, sizeof(name), CACHE_REPO "/blobs/%s", cache_blob_name("left over", 64));
+    temp_dir_text(dir, name, "left over");
     assert_true(fail_alloc_each(FAIL_OURS | FAIL_JANSSON, list_once, hub) > 10);
     kn_hub_close(hub);
     temp_dir_remove(dir);
@@ -158,9 +203,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_list),   cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_remove), cmocka_unit_test(test_nothing_there),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
