@@ -17,8 +17,8 @@ typedef struct kni_record {
     const char *endpoint;
     const kni_repo *repo;
     char commit[KNI_COMMIT_SIZE];
-    char ref[256];
-    char day[16]; // "2025-01-31", UTC; filled by reading and writing
+    char ref[272]; // of 255 bytes, with "refs/heads/" before it
+    char day[16];  // "2025-01-31", UTC; filled by reading and writing
 } kni_record;
 
 // Looks for the record that is about the endpoint, the repository and the commit (or the ref); fills the rest. False: there is none that is

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "base/trace.h"
 #include "hub/ahead.h"
 #include "hub/ask.h"
@@ -268,6 +269,13 @@ static kn_status explain(search *s)
                : kni_no_memory(s->err);
 }
 
+// Was it asked for by a name that says neither branch nor tag?
+static bool is_bare_name(const kni_wanted *wanted)
+{
+    return (wanted->kind == KNI_WANTED_REVISION || wanted->kind == KNI_WANTED_SHORT) &&
+           !kni_span_starts(kni_span_of(wanted->ref), "refs/");
+}
+
 static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_revision **out,
                          kn_trace *trace, kn_error *err)
 {
@@ -292,11 +300,11 @@ static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_
     if (st == KN_OK)
         st = explain(&s);
     if (st == KN_OK && s.refs)
-        st = kni_seen_compare(hub, s.revision, s.is_tag, err);
+        st = kni_seen_compare(hub, s.revision, s.is_tag, is_bare_name(&s.wanted), err);
     if (st == KN_OK)
         st = kni_publisher_check(hub, &s.wanted, s.refs, s.revision, trace, err);
     if (st == KN_OK && s.refs)
-        st = kni_seen_keep(hub, s.revision, err);
+        st = kni_seen_keep(hub, s.revision, s.is_tag, err);
     if (st == KN_OK && s.refs)
         st = look_for_move(&s, follows, out);
     if (st == KN_OK && !*out) {

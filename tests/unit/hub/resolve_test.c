@@ -347,6 +347,54 @@ static void test_moved_refs(void **state)
     hub_world_dispose(&w);
 }
 
+// A name that was a tag stays one: neither a branch that is put in its place or beside it, nor a hub that no longer lists it, nor
+// another spelling makes it a name that may move.
+static void test_hidden_tags(void **state)
+{
+    (void)state;
+    static const char in_place[] = "{\"branches\": [{\"name\": \"v0.2.0\", \"targetCommit\": "
+                                   "\"" WORLD_D "\"}], \"tags\": [], \"converts\": []}";
+    static const char beside[] =
+        "{\"branches\": [{\"name\": \"v0.2.0\", \"targetCommit\": \"" WORLD_D "\"}], \"tags\": "
+        "[{\"name\": \"v0.2.0\", \"targetCommit\": \"" WORLD_C "\"}], \"converts\": []}";
+    static const char unlisted[] = "{\"branches\": [], \"tags\": [], \"converts\": []}";
+    static const char moved[] = "{\"branches\": [], \"tags\": [{\"name\": \"v0.2.0\", "
+                                "\"targetCommit\": \"" WORLD_D "\"}], \"converts\": []}";
+    static const struct {
+        const char *refs, *first, *then, *says;
+    } hidden[] = {
+        {in_place, "v0.2.0", "v0.2.0", "v0.2.0 is the commit " WORLD_D " now, and the tag"},
+        {beside, "v0.2.0", "v0.2.0", "v0.2.0 is the commit " WORLD_D " now, and the tag"},
+        {unlisted, "v0.2.0", "v0.2.0", "v0.2.0 is the commit " WORLD_D " now, and the tag"},
+        {moved, "v0.2.0", "refs/tags/v0.2.0", "the tag refs/tags/v0.2.0 is the commit " WORLD_D},
+        {moved, "refs/tags/v0.2.0", "v0.2.0", "the tag v0.2.0 is the commit " WORLD_D},
+        {in_place, "v0.2.0", "refs/heads/v0.2.0", NULL}, // the branch, and no doubt about it
+    };
+    for (size_t i = 0; i < KN_LEN(hidden); ++i) {
+        hub_world w;
+        const kn_hub_wish first = {
+            .repo_id = "o/n", .revision = hidden[i].first, .trust_remote_code = 1};
+        const kn_hub_wish then = {
+            .repo_id = "o/n", .revision = hidden[i].then, .trust_remote_code = 1};
+        hub_world_init(&w);
+        http_server_add(w.server, (http_reply){.path = REFS, .body = WORLD_REFS});
+        hub_world_answer(&w, REFS, hidden[i].refs);
+        hub_world_answer(&w, "/api/kernels/o/n/revision/v0.2.0", "{\"sha\": \"" WORLD_D "\"}");
+        hub_world_open(&w, 0, true);
+        assert_found(&w, first, WORLD_C, "trust_remote_code");
+        for (int again = 0; again < 2; ++again) { // what was refused is not kept
+            hub_world_open(&w, 0, true);
+            w.hub->settings.endpoint_is_loopback = false;
+            if (hidden[i].says)
+                assert_refused(&w, then, KN_ERR_UNTRUSTED, hidden[i].says);
+            w.hub->settings.endpoint_is_loopback = true;
+            if (!hidden[i].says)
+                assert_found(&w, then, WORLD_D, "trust_remote_code");
+        }
+        hub_world_dispose(&w);
+    }
+}
+
 static void test_offline(void **state)
 {
     (void)state;
@@ -496,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_network_fails), cmocka_unit_test(test_equal_tags),
         cmocka_unit_test(test_short_commits), cmocka_unit_test(test_moved),
         cmocka_unit_test(test_renamed),       cmocka_unit_test(test_moved_refs),
+        cmocka_unit_test(test_hidden_tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
