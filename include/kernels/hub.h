@@ -89,7 +89,8 @@ typedef struct kn_hub_options {
 /**
  * NULL options are all defaults. The environment is read here, once (docs/offline.md lists the variables).
  * Error: KN_ERR_INVALID (which option or variable, what came, what is accepted), KN_ERR_NO_MEMORY. Owns: *out is the caller's, close
- * it. Threads: any. Touches no disk and no network.
+ * it. Threads: any. Touches no disk and no network, but for the system's list of users where a home directory is needed and HOME is
+ * not set.
  */
 KN_API kn_status kn_hub_open(const kn_hub_options *opts, kn_hub **out, kn_error *err);
 /** NULL is fine. Threads: after all others. */

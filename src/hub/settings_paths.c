@@ -28,8 +28,20 @@ static kn_status below(const char *dir, const char *name, char **out, kn_error *
     return *out ? KN_OK : kni_no_memory(err);
 }
 
+// Asked for when it is needed alone: without HOME the system's list of users has to be, and with it perhaps a network.
+static kn_status below_home(const char *name, char **out, kn_error *err)
+{
+    char *home = NULL;
+    kn_status st = kni_home_dir(&home, err);
+    *out = NULL;
+    if (st == KN_OK)
+        st = below(home, name, out, err);
+    kni_free(home);
+    return st;
+}
+
 // What huggingface_hub keeps its things in: HF_HOME, XDG_CACHE_HOME/huggingface, ~/.cache/huggingface.
-static kn_status find_hf_home(const char *home, char **out, kn_error *err)
+static kn_status find_hf_home(char **out, kn_error *err)
 {
     const char *value = kni_env("HF_HOME");
     char *cache = NULL;
@@ -37,7 +49,7 @@ static kn_status find_hf_home(const char *home, char **out, kn_error *err)
         return kni_env_path("HF_HOME", value, EXPAND_BOTH, out, err);
     value = kni_env("XDG_CACHE_HOME");
     if (!value)
-        return below(home, ".cache/huggingface", out, err);
+        return below_home(".cache/huggingface", out, err);
     kn_status st = kni_env_path("XDG_CACHE_HOME", value, EXPAND_BOTH, &cache, err);
     if (st == KN_OK)
         st = below(cache, "huggingface", out, err);
@@ -65,7 +77,7 @@ static kn_status find_cache(const char *option, const char *hf_home, char **out,
     return below(hf_home, "hub", out, err);
 }
 
-static kn_status find_state(const char *option, const char *home, char **out, kn_error *err)
+static kn_status find_state(const char *option, char **out, kn_error *err)
 {
     if (option)
         return read_option("kn_hub_options.state_dir", option, out, err);
@@ -79,16 +91,15 @@ static kn_status find_state(const char *option, const char *home, char **out, kn
         kni_free(state);
         return st;
     }
-    return below(home, ".local/state/libkernels", out, err);
+    return below_home(".local/state/libkernels", out, err);
 }
 
 // The staging hub has tokens of its own: one for the other is not sent to it.
-static kn_status find_token(bool is_staging, const char *home, const char *hf_home, char **out,
-                            kn_error *err)
+static kn_status find_token(bool is_staging, const char *hf_home, char **out, kn_error *err)
 {
     const char *value = kni_env("HF_TOKEN_PATH");
     if (is_staging)
-        return below(home, ".cache/huggingface_staging/token", out, err);
+        return below_home(".cache/huggingface_staging/token", out, err);
     if (value)
         return kni_env_path("HF_TOKEN_PATH", value, EXPAND_BOTH, out, err);
     return below(hf_home, "token", out, err);
@@ -130,21 +141,18 @@ static kn_status find_sites(kni_settings *out, const kn_hub_options *opts, kn_er
 kn_status kni_settings_paths(kni_settings *out, const kn_hub_options *opts, bool is_staging,
                              char **token_path, kn_error *err)
 {
-    char *home = NULL, *hf_home = NULL;
-    kn_status st = kni_home_dir(&home, err);
+    char *hf_home = NULL;
+    kn_status st = find_hf_home(&hf_home, err);
 
     *token_path = NULL;
     if (st == KN_OK)
-        st = find_hf_home(home, &hf_home, err);
-    if (st == KN_OK)
         st = find_cache(opts->cache_dir, hf_home, &out->cache_dir, err);
     if (st == KN_OK)
-        st = find_state(opts->state_dir, home, &out->state_dir, err);
+        st = find_state(opts->state_dir, &out->state_dir, err);
     if (st == KN_OK)
         st = find_sites(out, opts, err);
     if (st == KN_OK)
-        st = find_token(is_staging, home, hf_home, token_path, err);
-    kni_free(home);
+        st = find_token(is_staging, hf_home, token_path, err);
     kni_free(hf_home);
     return st;
 }
