@@ -4,15 +4,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <kernels/hub.h>
+
+#include "files.h"
+#include "options.h"
 #include "output.h"
-#include "repo.h"
 #include "verbs.h"
 
 typedef struct cache {
     cli_texts words; // ls, du or rm, and repositories
-    cli_hub hub;
+    const char *cache_dir;
     bool yes, json;
-    kn_context *ctx;
+    kn_hub *hub;
     kn_cache_list *list;
     bool *is_named; // of the items
     size_t count;
@@ -66,7 +69,7 @@ static bool find_named(cache *c)
         }
         if (!is_found)
             cli_fail("cache: there is no %s in the cache %s", c->words.items[w],
-                     kn_hub_cache_dir(kn_context_hub(c->ctx)));
+                     kn_hub_cache_dir(c->hub));
         is_whole &= is_found;
     }
     return is_whole;
@@ -167,7 +170,7 @@ static void sum_up(cache *c, json_t *root)
                      n == 1 ? "" : "s");
     }
     if (!c->json)
-        cli_line("%10s  in %s", cli_size(total, text), kn_hub_cache_dir(kn_context_hub(c->ctx)));
+        cli_line("%10s  in %s", cli_size(total, text), kn_hub_cache_dir(c->hub));
     cli_json_set(root, "repositories", repositories);
     cli_json_set(root, "size_bytes", json_integer((json_int_t)total));
 }
@@ -194,7 +197,7 @@ static int remove_items(cache *c, json_t *root)
         uint64_t freed = 0;
         if (!c->is_named[i])
             continue;
-        if (kn_hub_cache_remove(kn_context_hub(c->ctx), &item, &freed, &err) != KN_OK) {
+        if (kn_hub_cache_remove(c->hub, &item, &freed, &err) != KN_OK) {
             cli_fail_error("cache", &err);
             status = CLI_TROUBLE;
             continue;
@@ -251,13 +254,23 @@ static kn_status check_words(const cache *c, kn_error *err)
     return KN_OK;
 }
 
+// Nothing is fetched, and a question to the user is one that Ctrl-C answers: no progress, no cancelling.
+static kn_status open_hub(cache *c, kn_error *err)
+{
+    char *dir = c->cache_dir ? cli_absolute(c->cache_dir) : NULL;
+    const kn_status st =
+        kn_hub_open(KN_HUB_OPTIONS(.cache_dir = dir, .flags = KN_HUB_OFFLINE), &c->hub, err);
+    free(dir);
+    return st;
+}
+
 static int run(cache *c)
 {
     const char *verb = c->words.items[0];
     json_t *root = cli_json_object();
     const bool is_whole = find_named(c);
     int status = is_whole ? CLI_YES : CLI_NO;
-    cli_json_set(root, "cache", cli_json_text(kn_hub_cache_dir(kn_context_hub(c->ctx))));
+    cli_json_set(root, "cache", cli_json_text(kn_hub_cache_dir(c->hub)));
     if (strcmp(verb, "ls") == 0)
         list_items(c, root);
     else if (strcmp(verb, "du") == 0)
@@ -277,7 +290,7 @@ int cli_cmd_cache(int argc, char **argv)
     kn_error err = KN_ERROR_INIT;
     const cli_option options[] = {
         {"yes", NULL, "rm: do not ask", &c.yes, NULL, NULL},
-        {"cache-dir", "DIR", "the cache, instead of HF_HUB_CACHE", NULL, &c.hub.cache_dir, NULL},
+        {"cache-dir", "DIR", "the cache, instead of HF_HUB_CACHE", NULL, &c.cache_dir, NULL},
         {"json", NULL, "as JSON", &c.json, NULL, NULL}};
     const cli_usage usage = {
         "cache", "ls|du|rm [REPO[@REV]…]",
@@ -290,9 +303,9 @@ int cli_cmd_cache(int argc, char **argv)
     if (cli_parse_many(&usage, argc, argv, &c.words, &status)) {
         kn_status st = check_words(&c, &err);
         if (st == KN_OK)
-            st = cli_hub_open(&c.hub, NULL, &c.ctx, &err);
+            st = open_hub(&c, &err);
         if (st == KN_OK)
-            st = kn_hub_cache_list(kn_context_hub(c.ctx), &c.list, &err);
+            st = kn_hub_cache_list(c.hub, &c.list, &err);
         if (st == KN_OK) {
             status = run(&c);
         } else {
@@ -301,7 +314,7 @@ int cli_cmd_cache(int argc, char **argv)
         }
         kn_cache_list_free(c.list);
         free(c.is_named);
-        cli_hub_close(&c.hub, c.ctx);
+        kn_hub_close(c.hub);
     }
     cli_texts_free(&c.words);
     return status;

@@ -192,6 +192,19 @@ static void add_locked(download *d, const char *dir)
     cli_lock_dispose(&lock);
 }
 
+static void add_operand(download *d, const char *operand)
+{
+    kn_error err = KN_ERROR_INIT;
+    if (cli_check_operand(operand, &err) != KN_OK) {
+        cli_fail_error("download", &err);
+        d->status = CLI_TROUBLE;
+    } else if (cli_is_directory(operand)) {
+        add_locked(d, operand);
+    } else {
+        add_job(d, operand);
+    }
+}
+
 static kn_status check_options(const download *d, kn_error *err)
 {
     if ((d->all && d->variants.count) || (d->device && (d->all || d->variants.count)))
@@ -301,12 +314,8 @@ int cli_cmd_download(int argc, char **argv)
         st = cli_hub_open(&d.hub, d.device, &d.ctx, &err);
     if (st == KN_OK) {
         d.n_types = cli_devices_here(d.ctx, d.device, d.types, TYPES_MAX);
-        for (size_t i = 0; i < operands.count; ++i) {
-            if (cli_is_directory(operands.items[i]))
-                add_locked(&d, operands.items[i]);
-            else
-                add_job(&d, operands.items[i]);
-        }
+        for (size_t i = 0; i < operands.count; ++i)
+            add_operand(&d, operands.items[i]);
         run_jobs(&d);
         cli_progress_clear(&d.hub.progress);
         report(&d);

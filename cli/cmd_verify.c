@@ -264,7 +264,9 @@ static bool has_lock(const char *dir)
 static kn_status run(verify *v, kn_error *err)
 {
     const bool is_dir = cli_is_directory(v->operand);
-    kn_status st = cli_refuse_wish(!is_dir, v->operand, &v->wish, err);
+    kn_status st = cli_check_operand(v->operand, err);
+    if (st == KN_OK)
+        st = cli_refuse_wish(!is_dir, v->operand, &v->wish, err);
     if (st == KN_OK && is_dir && (v->lock || v->variants.count))
         st = kn_error_set(err, KN_ERR_INVALID,
                           "--%s is for repositories (owner/name), and '%s' is a directory",

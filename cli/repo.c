@@ -83,6 +83,14 @@ bool cli_is_repo(const char *operand)
            strspn(operand, accepted) == strlen(operand) && !cli_is_directory(operand);
 }
 
+kn_status cli_check_operand(const char *operand, kn_error *err)
+{
+    if (cli_is_directory(operand) || cli_is_repo(operand))
+        return KN_OK;
+    return kn_error_set(err, KN_ERR_INVALID,
+                        "'%s' is no directory, and no repository: expected owner/name", operand);
+}
+
 kn_status cli_refuse_wish(bool is_repo, const char *operand, const cli_wish *wish, kn_error *err)
 {
     if (is_repo || (!wish->revision && !wish->version))

@@ -57,6 +57,8 @@ bool cli_is_repo(const char *operand);
 bool cli_is_directory(const char *path);
 bool cli_is_file(const char *path);
 
+// What is neither a directory nor the name of a repository. Error: KN_ERR_INVALID.
+kn_status cli_check_operand(const char *operand, kn_error *err);
 // A directory has no revisions, no publisher and no versions. Error: KN_ERR_INVALID.
 kn_status cli_refuse_wish(bool is_repo, const char *operand, const cli_wish *wish, kn_error *err);
 

@@ -481,9 +481,14 @@ class Cli(hub.Case):
         self.assertEqual(self.proxy.log, [])
 
     def test_no_bar_elsewhere(self):
-        self.slow()
-        done = self.client.run("download", self.repo.id, "--version", "1", env={"HF_HUB_DISABLE_PROGRESS_BARS": None})
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        """A short download says nothing, one of more than five seconds a line."""
+        for seconds, lines in ((0.0, r"\A\Z"), (0.3, rf"\A(kernels: {self.repo.id}: \S+ MB/1.5 MB, \d/3 files, .*/s\n)+\Z")):
+            with self.subTest(seconds):
+                self.setUp()
+                self.proxy.add(faults.Slow(700, seconds), path="/resolve/.*layers.py", method="GET")
+                done = self.client.run("download", self.repo.id, "--version", "1", env={"HF_HUB_DISABLE_PROGRESS_BARS": None})
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertRegex(done.stderr, lines)
 
     def test_interruption(self):
         for number in (signal.SIGINT, signal.SIGTERM):
