@@ -79,23 +79,36 @@ static kni_repo of_type(const kni_repo *repo, kni_repo_type type)
     return other;
 }
 
-// --- refs ---
+// What was renamed answers by a redirect. The new name of a repository is what is trusted; another owner is not what was asked for.
+static kn_status check_owner(const question *q, const char *collection, const char *owner,
+                             const char *url, kn_error *err)
+{
+    const size_t size = strlen(owner);
+    const char *path = strstr(url, collection);
+    const char *found = path ? path + strlen(collection) : "";
+    if (path && path < url + strcspn(url, "?#") && strncasecmp(found, owner, size) == 0 &&
+        found[size] == '/')
+        return KN_OK;
+    return kn_error_set(err, KN_ERR_UNTRUSTED,
+                        "%s: the hub answers for another owner%s (%s): ask for that one by its "
+                        "name",
+                        q->repo ? q->repo->id : owner, q->repo ? "'s repository" : "", url);
+}
 
-// A repository that was renamed answers by a redirect. Its new name is what is trusted; another owner is not what was asked for.
-static kn_status check_owner(const kni_repo *repo, const char *url, kn_error *err)
+// The same as get, of an answer about a repository.
+static kn_status get_own(const question *q, const kni_repo *repo, kni_buf *url, size_t body_max,
+                         bool is_optional, kni_http_request *request, kn_error *err)
 {
     char owner[KNI_REPO_ID_MAX];
     kni_repo_owner(repo, owner);
-    const char *api = strstr(url, repo->type == KNI_REPO_KERNEL ? "/api/kernels/" : "/api/models/");
-    const char *id = api ? strchr(api + 5, '/') : NULL;
-    const size_t size = strlen(owner);
-    if (id && strncasecmp(id + 1, owner, size) == 0 && id[1 + size] == '/')
-        return KN_OK;
-    return kn_error_set(err, KN_ERR_UNTRUSTED,
-                        "%s: the hub answers for another owner's repository (%s): ask for that one "
-                        "by its name",
-                        repo->id, url);
+    kn_status st = get(q, url, body_max, is_optional, request, err);
+    if (st == KN_OK)
+        st = check_owner(q, repo->type == KNI_REPO_KERNEL ? "/api/kernels/" : "/api/models/", owner,
+                         request->answer.url, err);
+    return st;
 }
+
+// --- refs ---
 
 static void dispose_refs(void *answer)
 {
@@ -109,10 +122,8 @@ static kn_status get_refs(const question *q, kni_known_refs *out, kni_http_kind 
 {
     kni_buf url = api_url(q, &out->repo, "/refs");
     kni_http_request request = {0};
-    kn_status st = get(q, &url, KNI_REFS_MAX, q->flag, &request, err);
+    kn_status st = get_own(q, &out->repo, &url, KNI_REFS_MAX, q->flag, &request, err);
     *kind = request.answer.kind;
-    if (st == KN_OK)
-        st = check_owner(&out->repo, request.answer.url, err);
     if (st == KN_OK)
         st = kni_refs_parse(kni_buf_text(&request.body), request.body.size, kni_buf_text(&url),
                             &out->refs, err);
@@ -170,7 +181,7 @@ static kn_status make_commit(void *user, void **answer, kn_error *err)
     kni_http_request request = {0};
     char *commit = kni_calloc(1, KNI_COMMIT_SIZE);
     kni_url_append_segment(&url, q->what);
-    kn_status st = commit ? get(q, &url, 0, false, &request, err) : kni_no_memory(err);
+    kn_status st = commit ? get_own(q, q->repo, &url, 0, false, &request, err) : kni_no_memory(err);
     if (st == KN_OK)
         st = kni_info_parse(kni_buf_text(&request.body), request.body.size, kni_buf_text(&url),
                             kni_is_short_commit(q->what) ? q->what : NULL, commit, err);
@@ -243,7 +254,9 @@ static kn_status get_tree(const question *q, kni_known_tree *out, kni_http_kind 
                 kn_error_set(err, KN_ERR_FORMAT, "%s: the list of its files has more than %d pages",
                              q->repo->id, n_pages);
         if (st == KN_OK)
-            st = get(q, &url, KNI_TREE_PAGE_MAX, false, &request, err);
+            st = n_pages == 0
+                     ? get_own(q, &out->repo, &url, KNI_TREE_PAGE_MAX, false, &request, err)
+                     : get(q, &url, KNI_TREE_PAGE_MAX, false, &request, err);
         *kind = request.answer.kind;
         if (st == KN_OK)
             st = kni_tree_add_page(&out->tree, kni_buf_text(&request.body), request.body.size,
@@ -307,6 +320,8 @@ static kn_status make_publisher(void *user, void **answer, kn_error *err)
     kni_url_append_segment(&url, q->what);
     kni_buf_puts(&url, "/overview");
     kn_status st = known ? get(q, &url, 0, false, &request, &why) : kni_no_memory(&why);
+    if (st == KN_OK)
+        st = check_owner(q, "/api/organizations/", q->what, request.answer.url, &why);
     if (st == KN_OK) {
         st = kni_overview_parse(kni_buf_text(&request.body), request.body.size, q->what,
                                 &known->is_trusted, &why);

@@ -1,7 +1,7 @@
 // One question to the endpoint each: a request, and its answer read. The answers are remembered for the run (hub->memo), the bad ones
 // too, so that however many layers and threads want a repository, it is asked once. Answers are borrowed until the hub closes.
 //
-// Errors name the repository. KN_ERR_NOT_FOUND also offline.
+// Errors name the repository. KN_ERR_NOT_FOUND also offline; KN_ERR_UNTRUSTED also for what was renamed, to another owner.
 #ifndef KNI_HUB_ASK_H
 #define KNI_HUB_ASK_H
 
@@ -13,7 +13,7 @@ typedef struct kni_known_refs {
     kni_repo repo; // as it was asked for
     kni_refs refs;
 } kni_known_refs;
-// is_urgent: one try alone, since there is another way (the cache). Error: also KN_ERR_UNTRUSTED (it was renamed, to another owner).
+// is_urgent: one try alone, since there is another way (the cache).
 kn_status kni_ask_refs(kn_hub *hub, const kni_repo *repo, bool is_urgent,
                        const kni_known_refs **out, kn_error *err);
 

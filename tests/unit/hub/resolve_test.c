@@ -534,6 +534,44 @@ static void test_renamed(void **state)
     hub_world_dispose(&w);
 }
 
+// Every question about a repository may be answered by a redirect, and none of them makes another owner what was asked for.
+static void test_other_owners(void **state)
+{
+    (void)state;
+#define TREE_OF(id) "/api/kernels/" id "/tree/" WORLD_D "/build?recursive=true&expand=false"
+#define TO(path) "HTTP/1.1 307 Temporary Redirect\r\nLocation: " path "\r\n"
+    hub_world w;
+    hub_world_init(&w);
+    hub_world_answer(&w, REFS, WORLD_REFS);
+    hub_world_refuse(&w, TREE_OF("o/n"), TO(TREE_OF("evil/n")));
+    hub_world_refuse(&w, TREE_OF("o/mixed"), TO(TREE_OF("O/Mixed")));
+    hub_world_refuse(&w, TREE_OF("o/query"), TO("/api/kernels/evil/n/tree/x?/api/kernels/o/n"));
+    hub_world_answer(&w, TREE_OF("evil/n"), "[]");
+    hub_world_answer(&w, TREE_OF("O/Mixed"), "[]");
+    hub_world_answer(&w, "/api/kernels/evil/n/tree/x?/api/kernels/o/n", "[]");
+    hub_world_refuse(&w, "/api/kernels/o/n/revision/refs%2Fpr%2F1",
+                     TO("/api/kernels/evil/n/revision/refs%2Fpr%2F1"));
+    hub_world_answer(&w, "/api/kernels/evil/n/revision/refs%2Fpr%2F1",
+                     "{\"sha\": \"" WORLD_D "\"}");
+    hub_world_refuse(&w, "/api/organizations/o/overview", TO("/api/organizations/evil/overview"));
+    hub_world_answer(&w, "/api/organizations/evil/overview", WORLD_TRUSTED);
+    hub_world_open(&w, 0, true);
+    const kn_hub_wish commit = {.repo_id = "o/n", .revision = WORLD_D, .trust_remote_code = 1};
+    assert_refused(&w, commit, KN_ERR_UNTRUSTED, "another owner's repository");
+    assert_found(&w,
+                 (kn_hub_wish){.repo_id = "o/mixed", .revision = WORLD_D, .trust_remote_code = 1},
+                 WORLD_D, "trust_remote_code");
+    assert_refused(&w,
+                   (kn_hub_wish){.repo_id = "o/query", .revision = WORLD_D, .trust_remote_code = 1},
+                   KN_ERR_UNTRUSTED, "another owner's repository");
+    assert_refused(&w,
+                   (kn_hub_wish){.repo_id = "o/n", .revision = "refs/pr/1", .trust_remote_code = 1},
+                   KN_ERR_UNTRUSTED, "another owner's repository");
+    assert_refused(&w, (kn_hub_wish){.repo_id = "o/n", .version = "2"}, KN_ERR_UNTRUSTED,
+                   "answers for another owner");
+    hub_world_dispose(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -544,7 +582,7 @@ int main(void)
         cmocka_unit_test(test_network_fails), cmocka_unit_test(test_equal_tags),
         cmocka_unit_test(test_short_commits), cmocka_unit_test(test_moved),
         cmocka_unit_test(test_renamed),       cmocka_unit_test(test_moved_refs),
-        cmocka_unit_test(test_hidden_tags),
+        cmocka_unit_test(test_hidden_tags),   cmocka_unit_test(test_other_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
