@@ -71,8 +71,10 @@ kn_status kni_cache_write_ref(kni_cache *cache, const kni_repo *repo, const char
     if (st != KN_OK || is_done)
         goto done;
     st = kni_cache_writer_open(cache, repo, &writer, err);
-    if (st == KN_OK)
+    if (st == KN_OK) {
+        kni_cache_sweep(writer); // of one that died here: after it nothing need be downloaded
         st = open_ref_dir(&writer->folder, ref, true, &dir, err);
+    }
     if (st == KN_OK)
         st = write_in(writer, &dir, kni_path_basename(ref), commit, err);
 done:

@@ -67,6 +67,15 @@ class Kill(hub.Case):
             self.assertEqual(watch.wrong, [])
             self.assertGreater(alive, N_KILLS // 4)
 
+    def test_killed_while_the_ref_was_written(self):
+        """All files are there, so the next run downloads none; it cleans up all the same."""
+        commit = self.download().parent.parent.name
+        folder = self.client.cache / self.repo.folder
+        (folder / "refs" / "main").rename(folder / "blobs" / f"{commit}.kn-0123abcd.incomplete")
+        self.same(self.download(), self.main)
+        self.assertEqual((folder / "refs" / "main").read_text(), commit)
+        self.check_cache()
+
     def test_interrupted(self):
         """Ends soon, says so in one line, leaves no temporary; the next run goes on."""
         for number in (signal.SIGINT, signal.SIGTERM):
