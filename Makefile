@@ -77,6 +77,7 @@ fuzz-long:
 bench: setup
 	@$(call build,release) >&2
 	@for program in build/release/bin/bench_*; do "$$program" || exit 1; done
+	@bench/hub/bench_hub.py build/release
 
 install: setup
 	cmake --preset release --log-level=WARNING -DCMAKE_INSTALL_PREFIX='$(PREFIX)'
