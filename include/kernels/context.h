@@ -139,6 +139,8 @@ KN_API kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_option
 
 /** The package that was loaded: name, variant, directory, layers. Borrowed. */
 KN_API const kn_package *kn_kernel_package(const kn_kernel *kernel);
+/** The hub repository; "" for a directory. Borrowed. */
+KN_API const char *kn_kernel_repo_id(const kn_kernel *kernel);
 /** The commit of a hub repository; "" for a local one. Borrowed. */
 KN_API const char *kn_kernel_revision(const kn_kernel *kernel);
 

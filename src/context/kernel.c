@@ -24,21 +24,22 @@ static kn_status open_library(const kn_package *package, const kni_checked_file 
     return st;
 }
 
-static kn_kernel *new_kernel(const char *revision)
+static kn_kernel *new_kernel(kni_kernel_origin from)
 {
     kn_kernel *kernel = kni_calloc(1, sizeof(*kernel));
     if (!kernel)
         return NULL;
     pthread_mutex_init(&kernel->lock, NULL); // the default kind cannot fail on Linux
-    kernel->revision = kni_strdup(revision);
-    if (kernel->revision)
+    kernel->repo_id = kni_strdup(from.repo_id);
+    kernel->revision = kni_strdup(from.revision);
+    if (kernel->repo_id && kernel->revision)
         return kernel;
     kni_kernel_free(kernel);
     return NULL;
 }
 
 kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
-                          const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
+                          const kni_tvm_ffi *tvm_ffi, kni_kernel_origin from, kn_kernel **out,
                           kn_error *err)
 {
     *out = NULL;
@@ -46,7 +47,7 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
         return kn_error_set(err, KN_ERR_LOAD,
                             "%s: holds no native code, and this host loads nothing else",
                             package->dir);
-    kn_kernel *kernel = new_kernel(revision);
+    kn_kernel *kernel = new_kernel(from);
     if (!kernel)
         return kni_no_memory(err);
     kernel->tvm_ffi = tvm_ffi;
@@ -60,9 +61,10 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
     return KN_OK;
 }
 
-kn_status kni_kernel_plan(kn_package *package, const char *revision, kn_kernel **out, kn_error *err)
+kn_status kni_kernel_plan(kn_package *package, kni_kernel_origin from, kn_kernel **out,
+                          kn_error *err)
 {
-    *out = new_kernel(revision);
+    *out = new_kernel(from);
     if (!*out)
         return kni_no_memory(err);
     (*out)->package = package;
@@ -96,6 +98,7 @@ void kni_kernel_free(kn_kernel *kernel)
     }
     kni_free(kernel->functions);
     kn_package_close(kernel->package);
+    kni_free(kernel->repo_id);
     kni_free(kernel->revision);
     pthread_mutex_destroy(&kernel->lock);
     kni_free(kernel);
@@ -104,6 +107,11 @@ void kni_kernel_free(kn_kernel *kernel)
 const kn_package *kn_kernel_package(const kn_kernel *kernel)
 {
     return kernel->package;
+}
+
+const char *kn_kernel_repo_id(const kn_kernel *kernel)
+{
+    return kernel->repo_id;
 }
 
 const char *kn_kernel_revision(const kn_kernel *kernel)

@@ -11,6 +11,7 @@
 
 struct kn_kernel {
     kn_package *package;
+    char *repo_id;
     char *revision;
     kni_library library; // handle NULL: planned, not loaded
     const kni_tvm_ffi *tvm_ffi;
@@ -22,14 +23,20 @@ struct kn_kernel {
     size_t functions_capacity;
 };
 
+// Of a hub: its repository and commit. Both "" for a directory.
+typedef struct kni_kernel_origin {
+    const char *repo_id;
+    const char *revision;
+} kni_kernel_origin;
+
 // Loads the library of a checked package. On success the kernel owns the package.
 kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
-                          const kni_tvm_ffi *tvm_ffi, const char *revision, kn_kernel **out,
+                          const kni_tvm_ffi *tvm_ffi, kni_kernel_origin from, kn_kernel **out,
                           kn_error *err);
 
 // A checked package for a device that is described and not here (KERNELS_DEVICE): a kernel to plan with, whose functions cannot be
 // had. Nothing is mapped. On success the kernel owns the package.
-kn_status kni_kernel_plan(kn_package *package, const char *revision, kn_kernel **out,
+kn_status kni_kernel_plan(kn_package *package, kni_kernel_origin from, kn_kernel **out,
                           kn_error *err);
 // The kernel's files, as they were checked, are to be believed this far.
 void kni_kernel_raise_level(kn_kernel *kernel, kn_level level);

@@ -59,21 +59,23 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
                       const kni_source *source, const kn_target *target, kn_kernel **out,
                       kn_error *err)
 {
-    const char *revision = source->revision ? kn_revision_commit(source->revision) : "";
+    const kn_revision *revision = source->revision;
+    const kni_kernel_origin from = {revision ? kn_revision_repo_id(revision) : "",
+                                    revision ? kn_revision_commit(revision) : ""};
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
     kn_status st;
     if (is_elsewhere(target)) {
-        st = kni_kernel_plan(*package, revision, &kernel, err);
+        st = kni_kernel_plan(*package, from, &kernel, err);
     } else {
         st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
         if (st == KN_OK)
-            st = kni_kernel_load(*package, library, tvm_ffi, revision, &kernel, err);
+            st = kni_kernel_load(*package, library, tvm_ffi, from, &kernel, err);
     }
     if (st != KN_OK)
         return st;
     *package = NULL;
-    const kn_level level = source->revision ? kn_revision_level(source->revision) : KN_LEVEL_NONE;
+    const kn_level level = revision ? kn_revision_level(revision) : KN_LEVEL_NONE;
     st = kni_kept_intern(&ctx->kept, kernel, out, err);
     if (st == KN_OK)
         kni_kernel_raise_level(*out, level);

@@ -45,7 +45,8 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
     if (record && !s->undo) {
         const kn_package *package = kn_kernel_package(record->kernel);
         d->level = kn_kernel_level(record->kernel);
-        whole = whole && kni_set(&d->repository, kn_package_dir(package)) &&
+        const char *repo_id = kn_kernel_repo_id(record->kernel);
+        whole = whole && kni_set(&d->repository, repo_id[0] ? repo_id : kn_package_dir(package)) &&
                 kni_set(&d->revision, kn_kernel_revision(record->kernel)) &&
                 kni_set(&d->variant, kn_package_variant(package)) &&
                 kni_set(&d->layer_name, record->layer_name);

@@ -172,6 +172,7 @@ static void test_cold_and_warm(void **state)
     serve(&s, "n", WORLD_A);
     open_context(&s, 0);
     kn_kernel *kernel = get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+    assert_string_equal(kn_kernel_repo_id(kernel), "o/n");
     assert_string_equal(kn_kernel_revision(kernel), WORLD_A);
     assert_int_equal(kn_kernel_level(kernel), KN_LEVEL_TRANSPORT);
     assert_string_equal(kn_package_variant(kn_kernel_package(kernel)), PACKAGE_VARIANT);
