@@ -44,7 +44,7 @@ static kn_status check_dir(check *c)
     return st;
 }
 
-// Its metadata alone is fetched, and the rest when nothing is against it by then.
+// Its metadata is fetched when its name is not against it, and the rest when that is not either.
 static kn_status judge_variant(check *c, const kn_revision *revision, const char *name,
                                cli_verdict *v)
 {
@@ -52,12 +52,16 @@ static kn_status judge_variant(check *c, const kn_revision *revision, const char
     kn_package *package = NULL;
     char *text = NULL, *dir = NULL;
     size_t size = 0;
-    *v = (cli_verdict){.digests = CLI_DIGESTS_UNKNOWN};
+    cli_judge_metadata(name, NULL, &c->devices, v);
+    if (!v->runs)
+        return KN_OK;
+    v->runs = false;
     kn_status st = kn_hub_fetch_metadata(hub, revision, name, &text, &size, &v->refusal);
     if (st == KN_OK)
         st = kn_package_parse(text, size, kn_revision_repo_id(revision), name, &package,
                               &v->refusal);
     if (st == KN_OK) {
+        cli_verdict_dispose(v);
         cli_judge_metadata(name, package, &c->devices, v);
         if (v->runs) {
             v->runs = false;

@@ -102,8 +102,9 @@ static bool judge(const char *name, const kn_package *package, const kn_target *
 static bool judge_metadata(const char *name, const kn_package *package, const kn_target *target,
                            cli_verdict *v)
 {
-    v->runs = judge_name(name, target, v) &&
-              kn_package_check_metadata(package, target, v->trace, &v->refusal) == KN_OK;
+    v->runs =
+        judge_name(name, target, v) &&
+        (!package || kn_package_check_metadata(package, target, v->trace, &v->refusal) == KN_OK);
     return v->runs;
 }
 

@@ -38,7 +38,7 @@ typedef struct cli_verdict {
 
 // By name, metadata, files and code, on the best of the devices. Nothing of it runs.
 void cli_judge(const char *name, const char *dir, const cli_devices *devices, cli_verdict *out);
-// By name and metadata alone: `runs` is true when nothing that they say is against it.
+// By name and metadata alone (package NULL: by name): `runs` is true when nothing that they say is against it.
 void cli_judge_metadata(const char *name, const kn_package *package, const cli_devices *devices,
                         cli_verdict *out);
 void cli_verdict_dispose(cli_verdict *verdict);

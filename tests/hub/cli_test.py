@@ -200,6 +200,19 @@ class Cli(hub.Case):
         self.assertTrue(done.stdout.startswith(f"{self.dir}/here/kernels--kernels-test--activation/"), done.stdout)
         self.assertFalse(self.client.cache.exists())
 
+    def test_site_cache(self):
+        """Filled by one, read by others, offline; it is nobody's to list or remove."""
+        site = self.dir / "site"
+        self.run_text("download", self.repo.id, "--version", "1", "--cache-dir", site)
+        self.assertFalse(self.client.cache.exists())
+        env = {"KERNELS_SITE_CACHES": str(site), "HF_HUB_OFFLINE": "1"}
+        directory = self.run_text("download", self.repo.id, "--version", "1", env=env)
+        self.assertTrue(directory.startswith(f"{site}/"), directory)
+        self.assertTrue(self.run_text("verify", self.repo.id, "--version", "1", env=env).startswith("transport "))
+        self.assertEqual(self.run_json("cache", "ls", env=env)["snapshots"], [])
+        self.run_text("cache", "rm", self.repo.id, "--yes", env=env, status=1, says="there is no")
+        self.assertFalse(self.client.cache.exists())
+
     # --- locks ---
 
     def test_download_of_a_lock(self):
@@ -261,6 +274,7 @@ class Cli(hub.Case):
         self.assertEqual({v["variant"]: (v["runs"], v["digests"]) for v in found["variants"]},
                          {VARIANT: (True, "right")} | {v: (False, "unknown") for v in OTHER_VARIANTS})
         self.assertEqual(os.listdir(next(self.client.cache.glob("*/snapshots/*/build"))), [VARIANT])
+        self.assertEqual({e.target.split("/")[-2] for e in self.proxy.requests("/resolve/.*/build/")}, {VARIANT})
         self.assertRegex(self.run_text("check", self.repo.id, "--version", "1"), f"(?m)^runs    {VARIANT} on cpu:0, digests: right$")
         self.run_text("check", "kernels-test/foreign", status=1)
         found = json.loads(self.client.run("check", "kernels-test/foreign", "--device", "cuda:9.0@12.8", "--json").stdout)
