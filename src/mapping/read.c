@@ -268,26 +268,29 @@ kn_status kni_mapping_sums_path(const char *path, char **out, kn_error *err)
 
 // Does the sums file pin this mapping? One that says that it was made of another file ("pyproject.toml", whose lock of kernels.lock has
 // the same name) does not; a broken one does, and is an error when a kernel is wanted.
-static bool is_lock_of(const char *sums, const char *path)
+static kn_status ask_lock_of(const char *sums, const char *path, bool *is, kn_error *err)
 {
     kni_buf text = KNI_BUF(SUMS_SIZE_MAX);
     json_t *json = NULL;
     const char *source = NULL;
-    if (!sums || !kni_file_exists(sums))
-        return false;
-    if (kni_file_read(&text, sums, NULL) == KN_OK &&
-        kni_json_parse(kni_buf_text(&text), text.size, sums, &json, NULL) == KN_OK &&
-        json_is_object(json))
+    *is = sums && kni_file_exists(sums);
+    if (!*is)
+        return KN_OK;
+    kn_status st = kni_file_read(&text, sums, NULL);
+    if (st == KN_OK)
+        st = kni_json_parse(kni_buf_text(&text), text.size, sums, &json, NULL);
+    if (st == KN_OK && json_is_object(json))
         source = json_string_value(json_object_get(json, "source"));
-    const bool is = !source || strcmp(source, kni_path_basename(path)) == 0;
+    *is = !source || strcmp(source, kni_path_basename(path)) == 0;
     json_decref(json);
     kni_buf_dispose(&text);
-    return is;
+    return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
 
 kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
 {
     kni_buf text = KNI_BUF(FILE_SIZE_MAX);
+    bool is_locked = false;
     char *dir = NULL, *real = NULL, *sums = NULL;
     *out = NULL;
     kn_status st = kni_file_read(&text, path, err);
@@ -298,8 +301,9 @@ kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *err)
     if (st == KN_OK)
         st = kni_mapping_sums_path(path, &sums, err);
     if (st == KN_OK)
-        st =
-            parse(text.data, text.size, path, real, is_lock_of(sums, path) ? sums : NULL, out, err);
+        st = ask_lock_of(sums, path, &is_locked, err);
+    if (st == KN_OK)
+        st = parse(text.data, text.size, path, real, is_locked ? sums : NULL, out, err);
 done:
     kni_free(sums);
     kni_free(dir);
