@@ -265,6 +265,8 @@ static kn_status get_tree(const question *q, kni_known_tree *out, kni_http_kind 
             st = next_page(q, request.answer.link, &url, err);
         kni_http_request_dispose(&request);
     }
+    if (st == KN_OK && url.failed) // that there is no address is not that there is no page
+        st = kni_no_memory(err);
     if (st == KN_OK)
         st = kni_tree_finish(&out->tree, q->repo->id, err);
     kni_buf_dispose(&url);
