@@ -155,3 +155,23 @@ bool kni_digest_from_base64(const char *text, kni_digest_algorithm algorithm, kn
     *out = digest;
     return true;
 }
+
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool kni_digest_from_hex(const char *text, kni_digest *out)
+{
+    const size_t size = kni_digest_size(KNI_SHA256);
+    *out = (kni_digest){.algorithm = KNI_SHA256};
+    if (strlen(text) != 2 * size)
+        return false;
+    for (size_t i = 0; i < size; ++i) {
+        const int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out->bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}

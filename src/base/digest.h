@@ -28,6 +28,8 @@ kn_status kni_digest_fd(kni_digest_algorithm algorithm, int fd, const char *name
                         kn_error *err);
 bool kni_digest_equal(const kni_digest *a, const kni_digest *b);
 void kni_digest_hex(const kni_digest *digest, char out[129]);
+// Of 64 lower-case hexadecimal digits (SHA-256); false for other text.
+bool kni_digest_from_hex(const char *text, kni_digest *out);
 void kni_digest_base64(const kni_digest *digest, char out[89]);
 // Standard alphabet with padding; false when the text is not the whole, canonical base64 of a digest of that algorithm.
 bool kni_digest_from_base64(const char *text, kni_digest_algorithm algorithm, kni_digest *out);

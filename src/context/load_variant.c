@@ -24,7 +24,7 @@ static kn_status pass_on(kn_status st, kn_error *why, kn_error *err)
 }
 
 // Asks the rules, unless it is remembered what they said.
-static kn_status check(kn_context *ctx, const kn_package *package, const kni_sum_variant *sums,
+static kn_status check(kn_context *ctx, const kn_package *package, const kni_expected *expected,
                        const kn_target *target, kni_checked_file *library, kn_trace *trace,
                        kn_error *err)
 {
@@ -33,7 +33,7 @@ static kn_status check(kn_context *ctx, const kn_package *package, const kni_sum
         return st;
     kn_error why = KN_ERROR_INIT;
     kn_trace *steps = kn_trace_new();
-    st = steps ? kni_package_check(package, sums, target, NULL, library, steps, &why)
+    st = steps ? kni_package_check(package, expected, target, NULL, library, steps, &why)
                : KN_ERR_NO_MEMORY;
     if (!kni_trace_append(trace, steps))
         st = KN_ERR_NO_MEMORY;
@@ -84,7 +84,7 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
 
 // The directory of a hub's variant, fetched if need be; judged by its metadata alone before the rest is fetched.
 static kn_status fetch(kn_context *ctx, const kni_source *source, const char *variant,
-                       const kn_target *target, char **dir, const kni_sum_variant **sums,
+                       const kn_target *target, char **dir, kni_expected *expected,
                        const char **rule, kn_trace *trace, kn_error *err)
 {
     const kn_revision *revision = source->revision;
@@ -93,7 +93,7 @@ static kn_status fetch(kn_context *ctx, const kni_source *source, const char *va
     char *text = NULL;
     size_t size = 0;
     kn_package *package = NULL;
-    kn_status st = kni_expect(revision, variant, sums, &hash, err);
+    kn_status st = kni_expect(revision, variant, &expected->sums, &hash, err);
     if (st == KN_OK && !kni_cached_in(ctx->hub, &revision->repo, revision->commit, variant)) {
         st = kn_hub_fetch_metadata(ctx->hub, revision, variant, &text, &size, err);
         if (st == KN_OK)
@@ -105,7 +105,7 @@ static kn_status fetch(kn_context *ctx, const kni_source *source, const char *va
         }
     }
     if (st == KN_OK)
-        st = kni_fetch(ctx->hub, revision, variant, &cache, err);
+        st = kni_fetch(ctx->hub, revision, variant, &cache, &expected->blobs_are_right, err);
     if (st == KN_OK && hash) // the peer's hash is over the variant as a whole
         st = kni_expect_cached(revision, variant, cache, err);
     if (st == KN_OK)
@@ -115,25 +115,41 @@ static kn_status fetch(kn_context *ctx, const kni_source *source, const char *va
     return st;
 }
 
+// What lies in the cache is not what it should be: says how to get it again.
+static void advise(const kn_revision *revision, kn_error *why)
+{
+    kn_error more = KN_ERROR_INIT;
+    kn_error_set(&more, why->status, "%s; to fetch it again: kernels cache rm %s@%s",
+                 kn_error_text(why), revision->repo.id, revision->commit);
+    if (more.text) {
+        kn_error_dispose(why);
+        *why = more;
+    }
+}
+
 kn_status kni_load_variant(kn_context *ctx, const kni_source *source, const char *variant,
                            const kn_target *target, kni_taken *out, kn_trace *trace, kn_error *err)
 {
     kn_package *package = NULL;
     char *fetched = NULL;
-    const kni_sum_variant *sums = NULL;
+    kni_expected expected = {NULL, false};
     kni_checked_file library = KNI_CHECKED_FILE_INIT;
     kn_error why = KN_ERROR_INIT;
     const char *rule = "fetch";
     kn_status st = KN_OK;
     if (source->revision)
-        st = fetch(ctx, source, variant, target, &fetched, &sums, &rule, trace, &why);
+        st = fetch(ctx, source, variant, target, &fetched, &expected, &rule, trace, &why);
     if (st == KN_OK) {
         rule = "metadata";
         st = kn_package_open(fetched ? fetched : variant, &package, &why);
     }
     if (st == KN_OK) {
         rule = NULL; // the check has its own entries
-        st = check(ctx, package, sums, target, &library, trace, &why);
+        // What is loaded is hashed as it lies there, even when it was written a moment ago.
+        expected.blobs_are_right &= out->without_loading;
+        st = check(ctx, package, &expected, target, &library, trace, &why);
+        if (st == KN_ERR_UNTRUSTED && fetched)
+            advise(source->revision, &why);
     }
     if (st == KN_OK && out->without_loading) {
         out->dir = kni_strdup(kn_package_dir(package));

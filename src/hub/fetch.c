@@ -79,7 +79,7 @@ static kn_status no_cache(const kn_revision *revision, kn_error *err)
 }
 
 static kn_status download(kn_hub *hub, const kn_revision *revision, const char *variant,
-                          const files *wanted, kn_error *err)
+                          const files *wanted, bool *is_new, kn_error *err)
 {
     const kni_transfer transfer = {
         .cache = hub->caches[0],
@@ -91,6 +91,7 @@ static kn_status download(kn_hub *hub, const kn_revision *revision, const char *
         .variant = variant,
         .files = wanted->items,
         .n_files = wanted->count,
+        .all_new = is_new,
         .links = true,
         .progress = hub->progress,
         .progress_user = hub->progress_user,
@@ -116,7 +117,7 @@ static kn_status write_ref(kn_hub *hub, const kn_revision *revision, kn_error *e
 }
 
 static kn_status fetch_files(kn_hub *hub, const kn_revision *revision, const char *variant,
-                             kn_error *err)
+                             bool *is_new, kn_error *err)
 {
     const kni_known_tree *known = NULL;
     files wanted = {NULL, 0};
@@ -132,21 +133,23 @@ static kn_status fetch_files(kn_hub *hub, const kn_revision *revision, const cha
     if (st == KN_OK && variant[0])
         st = kni_expect_listing(revision, variant, wanted.items, wanted.count, err);
     if (st == KN_OK)
-        st = download(hub, revision, variant, &wanted, err);
+        st = download(hub, revision, variant, &wanted, is_new, err);
     files_dispose(&wanted);
     return st;
 }
 
 kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *variant,
-                    const kni_cache **cache, kn_error *err)
+                    const kni_cache **cache, bool *is_new, kn_error *err)
 {
+    if (is_new)
+        *is_new = false;
     kn_status st = check_variant(variant, err);
     *cache = NULL;
     if (st != KN_OK)
         return st;
     *cache = kni_cached_in(hub, &revision->repo, revision->commit, variant);
     if (!*cache) {
-        st = fetch_files(hub, revision, variant, err);
+        st = fetch_files(hub, revision, variant, is_new, err);
         *cache = hub->has_own_cache ? hub->caches[0] : NULL;
     }
     if (st == KN_OK && !kni_cache_is_site(*cache))
@@ -173,7 +176,7 @@ kn_status kn_hub_fetch(kn_hub *hub, const kn_revision *revision, const char *var
         *dir = NULL;
     kn_status st = require(hub, revision, dir, "kn_hub_fetch", err);
     if (st == KN_OK)
-        st = kni_fetch(hub, revision, variant, &cache, err);
+        st = kni_fetch(hub, revision, variant, &cache, NULL, err);
     if (st == KN_OK)
         st = kni_expect_cached(revision, variant, cache, err);
     if (st == KN_OK)
@@ -208,7 +211,7 @@ kn_status kn_hub_fetch_all(kn_hub *hub, const kn_revision *revision, char **dir,
     if (!hub->settings.is_offline) {
         st = fetch_each_cached(hub, revision, &is_all, err);
         if (st == KN_OK && !is_all)
-            st = fetch_files(hub, revision, "", err);
+            st = fetch_files(hub, revision, "", NULL, err);
     }
     if (st == KN_OK)
         st = kn_hub_list(hub, revision, &variants, err);

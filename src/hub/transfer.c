@@ -199,6 +199,14 @@ static void forget(kni_run *run)
     run->n_wants = run->n_waiting = 0;
 }
 
+static bool is_all_new(const kni_run *run)
+{
+    for (size_t j = 0; j < run->n_wants; ++j)
+        if (strlen(run->wants[j].blob) == KNI_SHA256_SIZE - 1 && !run->wants[j].is_downloaded)
+            return false;
+    return true;
+}
+
 kn_status kni_transfer_run(const kni_transfer *transfer, kn_error *err)
 {
     kni_run run = {.transfer = transfer, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -223,6 +231,8 @@ kn_status kni_transfer_run(const kni_transfer *transfer, kn_error *err)
         forget(&run);
         st = run_once(&run, &is_gone, &last);
     }
+    if (transfer->all_new)
+        *transfer->all_new = st == KN_OK && is_all_new(&run);
     count(&run);
     kni_meter_end(&run.meter, kni_clock_ms());
 done:

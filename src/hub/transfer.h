@@ -17,6 +17,7 @@ typedef struct kni_transfer {
     const kni_tree_file *const
         *files; // whose blob's name may be unknown (masked): then the answer's ETag names it
     size_t n_files;
+    bool *all_new; // NULL, or set: every large file was downloaded and hashed by this run
     bool
         links; // put them into the snapshot when all are there, metadata.json files last; else blobs alone
     kn_progress_fn progress; // NULL: nobody is told

@@ -100,33 +100,84 @@ static kn_status open_file(const kni_check *check, const char *name, kni_checked
     return st;
 }
 
-// Against the lock; and where metadata.json has no digests, against the name of its blob, which the hub gave.
-static kn_status check_content(const kni_check *check, const char *name, int fd, const char *blob)
+// A file's content, which is read once, however many ask for its hash.
+typedef struct content {
+    const char *name;
+    int fd;
+    const char *blob; // its name in a cache; "" when it is no blob
+    bool has_sha256;
+    kni_digest sha256;
+} content;
+
+static kn_status hash_content(const kni_check *check, content *c, kni_digest_algorithm algorithm,
+                              kni_digest *out)
 {
+    kn_status st = KN_OK;
+    if (algorithm != KNI_SHA256)
+        return kni_digest_fd(algorithm, c->fd, c->name, out, check->err);
+    if (!c->has_sha256 && check->expected.blobs_are_right)
+        c->has_sha256 = kni_digest_from_hex(c->blob, &c->sha256);
+    if (!c->has_sha256) {
+        st = kni_digest_fd(KNI_SHA256, c->fd, c->name, &c->sha256, check->err);
+        c->has_sha256 = st == KN_OK;
+    }
+    *out = c->sha256;
+    return st;
+}
+
+static kn_status check_lock(const kni_check *check, content *c)
+{
+    const kni_sum_file *sum = kni_sum_find_file(check->expected.sums, c->name);
     kni_digest digest;
     char hex[129];
+    if (!sum)
+        return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
+                                "the files that the lock names", "'%s' is not in the lock",
+                                c->name);
+    const kn_status st = hash_content(check, c, KNI_SHA256, &digest);
+    if (st != KN_OK)
+        return st;
+    kni_digest_hex(&digest, hex);
+    if (strcmp(hex, sum->sha256) == 0)
+        return KN_OK;
+    return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
+                            "the content that the lock names", "'%s' is not what was locked",
+                            c->name);
+}
+
+static kn_status check_digest(const kni_check *check, content *c)
+{
+    const kni_digest_block *block = &check->package->metadata.digest;
+    kni_digest digest;
     kn_error why = KN_ERROR_INIT;
+    const kn_status st = hash_content(check, c, block->algorithm, &digest);
+    if (st != KN_OK || kni_digest_block_check_digest(block, c->name, &digest, &why) == KN_OK)
+        return st;
+    return kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest", NULL);
+}
+
+static kn_status check_blob(const kni_check *check, const content *c)
+{
+    kn_error why = KN_ERROR_INIT;
+    if (kni_blob_check(c->fd, c->blob, c->name, &why) == KN_OK)
+        return KN_OK;
+    return kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "blob",
+                                    "the content that the hub listed");
+}
+
+// Against the lock and against metadata.json's digests; where there are neither, against the name of its blob, which the hub gave.
+static kn_status check_content(const kni_check *check, const char *name, int fd, const char *blob)
+{
+    content c = {.name = name, .fd = fd, .blob = blob};
+    const bool has_digests = check->package->metadata.digest.present;
     kn_status st = KN_OK;
-    if (check->sums && !kni_path_is_byte_code(name)) {
-        const kni_sum_file *sum = kni_sum_find_file(check->sums, name);
-        if (!sum)
-            return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
-                                    "the files that the lock names", "'%s' is not in the lock",
-                                    name);
-        st = kni_digest_fd(KNI_SHA256, fd, name, &digest, check->err);
-        if (st != KN_OK)
-            return st;
-        kni_digest_hex(&digest, hex);
-        if (strcmp(hex, sum->sha256) != 0)
-            return kni_check_refuse(check, KN_ERR_UNTRUSTED, KNI_STAGE_DIGEST, "lock",
-                                    "the content that the lock names",
-                                    "'%s' is not what was locked", name);
-    } else if (blob[0] && !check->package->metadata.digest.present) {
-        st = kni_blob_check(fd, blob, name, &why);
-    }
-    return st == KN_OK ? st
-                       : kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "blob",
-                                                  "the content that the hub listed");
+    if (check->expected.sums && !kni_path_is_byte_code(name))
+        st = check_lock(check, &c);
+    else if (blob[0] && !has_digests)
+        st = check_blob(check, &c);
+    if (st == KN_OK && has_digests && !kni_digest_block_leaves_out(name))
+        st = check_digest(check, &c);
+    return st;
 }
 
 static bool is_elf(int fd)
@@ -144,7 +195,6 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
     const bool is_library = strcmp(name, package->library) == 0;
     kni_checked_file file;
     char blob[KNI_SHA256_SIZE];
-    kn_error why = KN_ERROR_INIT;
     kn_status st = open_file(check, name, &file, blob);
     if (st == KN_OK)
         st = check_content(check, name, file.fd, blob);
@@ -154,9 +204,6 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
                               is_library ? "the library '%s' is no ELF file"
                                          : "the file '%s' is a second ELF file",
                               name);
-    if (st == KN_OK && package->metadata.digest.present && !kni_digest_block_leaves_out(name) &&
-        kni_digest_block_check_file(&package->metadata.digest, name, file.fd, &why) != KN_OK)
-        st = kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest", NULL);
     if (st == KN_OK && is_library)
         *library = file;
     else
@@ -167,7 +214,7 @@ static kn_status check_file(const kni_check *check, const char *name, kni_checke
 // Every file that the lock names is there.
 static kn_status check_locked(const kni_check *check, const kni_names *files)
 {
-    const kni_sum_variant *sums = check->sums;
+    const kni_sum_variant *sums = check->expected.sums;
     size_t n = 0;
     if (!sums)
         return KN_OK;
@@ -243,15 +290,16 @@ kn_status kn_package_check_metadata(const kn_package *package, const kn_target *
     if (!package || !target || !target->machine)
         return kn_error_set(err, KN_ERR_INVALID,
                             "kn_package_check_metadata: a package and a target are required");
-    const kni_check check = {package, NULL, target, trace, err};
+    const kni_check check = {package, {NULL, false}, target, trace, err};
     return kni_check_target(&check);
 }
 
-kn_status kni_package_check(const kn_package *package, const kni_sum_variant *sums,
+kn_status kni_package_check(const kn_package *package, const kni_expected *expected,
                             const kn_target *target, kn_package_verdict *out,
                             kni_checked_file *library, kn_trace *trace, kn_error *err)
 {
-    const kni_check check = {package, sums, target, trace, err};
+    const kni_check check = {package, expected ? *expected : (kni_expected){NULL, false}, target,
+                             trace, err};
     kn_package_verdict verdict = {.struct_size = sizeof(verdict)};
     *library = KNI_CHECKED_FILE_INIT;
     kn_status st = check_files(&check, library);

@@ -13,7 +13,7 @@
 
 typedef struct kni_check {
     const kn_package *package;
-    const kni_sum_variant *sums; // what a lock says of the files; NULL: no lock
+    kni_expected expected;
     const kn_target *target;
     kn_trace *trace; // NULL: nobody asks
     kn_error *err;

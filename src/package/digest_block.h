@@ -36,8 +36,8 @@ const kni_digest *kni_digest_block_find(const kni_digest_block *block, const cha
 kn_status kni_digest_block_check_names(const kni_digest_block *block, const kni_names *present,
                                        kn_error *err);
 
-// Is the open file what the block says? Error: KN_ERR_UNTRUSTED with both digests.
-kn_status kni_digest_block_check_file(const kni_digest_block *block, const char *path, int fd,
-                                      kn_error *err);
+// Is a file, whose digest by the block's algorithm this is, what the block says? Error: KN_ERR_UNTRUSTED with both digests.
+kn_status kni_digest_block_check_digest(const kni_digest_block *block, const char *path,
+                                        const kni_digest *found, kn_error *err);
 
 #endif

@@ -25,9 +25,15 @@ typedef struct kni_checked_file {
 
 #define KNI_CHECKED_FILE_INIT ((kni_checked_file){.fd = -1})
 
-// kn_package_check, also against a lock's content hashes (sums; NULL: none), and the shared object that it checked (none for a package without native code). Dispose *library, also
+// What is known of a package's files beside its metadata.
+typedef struct kni_expected {
+    const kni_sum_variant *sums; // a lock's content hashes; NULL: no lock
+    bool blobs_are_right;        // this very call wrote them: the blobs' names are their hashes
+} kni_expected;
+
+// kn_package_check, also against what is expected (NULL: nothing), and the shared object that it checked (none for a package without native code). Dispose *library, also
 // after a failure.
-kn_status kni_package_check(const kn_package *package, const kni_sum_variant *sums,
+kn_status kni_package_check(const kn_package *package, const kni_expected *expected,
                             const kn_target *target, kn_package_verdict *out,
                             kni_checked_file *library, kn_trace *trace, kn_error *err);
 void kni_checked_file_dispose(kni_checked_file *file);

@@ -270,6 +270,8 @@ static void test_damaged_cache(void **state)
     assert_int_equal(system(command), 0);
     refused(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A}, KN_ERR_UNTRUSTED,
             "kernel.so");
+    refused(&s, (kn_kernel_options){.repo_id = "o/n", .revision = WORLD_A}, KN_ERR_UNTRUSTED,
+            "; to fetch it again: kernels cache rm o/n@" WORLD_A);
     // A link that leads elsewhere is no link of a cache, whatever it leads to.
     snprintf(command, sizeof(command),
              "cp -L '%s/build/%s/kernel.so' '%s/elsewhere.so' && ln -sfn '%s/elsewhere.so' "
