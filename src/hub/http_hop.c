@@ -117,8 +117,11 @@ static void note_progress(kni_job *job)
     job->n_failures = 0;
 }
 
-static const char *advice(CURLcode code)
+static const char *advice(const kni_job *job, CURLcode code)
 {
+    // What was not connected to is the proxy then, however the host may be.
+    if (code == CURLE_COULDNT_CONNECT && job->via_proxy)
+        code = CURLE_COULDNT_RESOLVE_PROXY;
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
@@ -139,10 +142,21 @@ static const char *advice(CURLcode code)
     }
 }
 
+// Where the connection was to go: the host, or the proxy without what stands before its name, which may be a password.
+static void put_peer(const kni_job *job, char *out, size_t size)
+{
+    const char *proxy = job->via_proxy ? kni_proxy_for(job->http->settings, &job->url) : NULL;
+    const char *at = proxy ? strrchr(proxy, '@') : NULL;
+    if (proxy)
+        snprintf(out, size, "the proxy %s", at ? at + 1 : proxy);
+    else
+        snprintf(out, size, "port %d of %s", job->url.port, job->url.host);
+}
+
 static void fail_code(kni_job *job, CURLcode code)
 {
     kn_error *err = &job->request->error;
-    char detail[160];
+    char detail[420], peer[300];
 
     if (code == CURLE_OUT_OF_MEMORY) {
         kni_job_end(job, kni_no_memory(err), NULL);
@@ -155,14 +169,15 @@ static void fail_code(kni_job *job, CURLcode code)
         what = detail;
     } else if (code == CURLE_COULDNT_CONNECT && job->os_error > 0 &&
                strerrordesc_np((int)job->os_error)) {
-        snprintf(detail, sizeof(detail), "cannot connect to port %d of %s: %s", job->url.port,
-                 job->url.host, strerrordesc_np((int)job->os_error));
+        put_peer(job, peer, sizeof(peer));
+        snprintf(detail, sizeof(detail), "cannot connect to %s: %s", peer,
+                 strerrordesc_np((int)job->os_error));
         what = detail;
     }
     char times[32] = "";
     if (job->n_tries > 1)
         snprintf(times, sizeof(times), " (%u tries)", job->n_tries);
-    kn_error_set(err, KN_ERR_NETWORK, "%s%s%s", what, times, advice(code));
+    kn_error_set(err, KN_ERR_NETWORK, "%s%s%s", what, times, advice(job, code));
     kni_job_end(job, KN_ERR_NETWORK, NULL);
 }
 
