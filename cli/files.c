@@ -27,7 +27,7 @@ char *cli_join(const char *dir, const char *name)
 
 char *cli_absolute(const char *path)
 {
-    char *here = path[0] == '/'
+    char *here = path[0] == '/' || path[0] == '\0'
                      ? NULL
                      : getcwd(NULL, 0); // NULL too when it is gone: the library says what it needs
     char *whole = here ? cli_join(here, path) : cli_format("%s", path);

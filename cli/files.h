@@ -8,7 +8,7 @@
 #define CLI_SHA256_BASE64_SIZE 45
 
 char *cli_join(const char *dir, const char *name); // free() it
-char *cli_absolute(const char *path);              // below the working directory; free() it
+char *cli_absolute(const char *path); // below the working directory, "" as it is; free() it
 
 // Missing parents are made too.
 kn_status cli_make_dir(const char *path, kn_error *err);

@@ -190,9 +190,9 @@ static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out
                             "kn_context_get_kernel: give either path or repo_id");
     const int pins = (opts->revision != NULL) + (opts->version != NULL) + (opts->lock != NULL);
     if (pins > (opts->repo_id ? 1 : 0))
-        return kn_error_set(
-            err, KN_ERR_INVALID, "kn_context_get_kernel: %s takes %s of revision, version and lock",
-            opts->repo_id ? opts->repo_id : "a path", opts->repo_id ? "at most one" : "none");
+        return kn_error_set(err, KN_ERR_INVALID, "%s: takes %s of revision, version and lock",
+                            opts->repo_id ? opts->repo_id : "a path",
+                            opts->repo_id ? "at most one" : "none");
     if (opts->sums && (opts->path || opts->lock))
         return kn_error_set(err, KN_ERR_INVALID,
                             "kn_context_get_kernel: sums is given with %s: accepted with repo_id "

@@ -100,18 +100,21 @@ kn_status kni_at_root(const char *dir, bool make, kni_at *out, kn_error *err)
             return kni_no_memory(err);
         }
         if (st != KN_OK) {
-            kn_error_set(err, st, "%s: name a cache directory that can be made (KERNELS_CACHE)",
+            kn_error_set(err, KN_ERR_IO,
+                         "%s: name a cache directory that can be made (KERNELS_CACHE)",
                          kn_error_text(&why));
             kn_error_dispose(&why);
-            return st;
+            return KN_ERR_IO;
         }
         fd = open(dir, OPEN_DIR);
     }
-    if (fd < 0) {
-        const int number = errno;
-        const kn_status st = kni_error_errno(err, number, dir, "cannot open the cache directory");
-        return number == ENOTDIR ? KN_ERR_IO : st;
-    }
+    if (fd < 0 && errno == ENOTDIR)
+        return kn_error_set(err, KN_ERR_IO,
+                            "%s: cannot open the cache directory: Not a directory: name another "
+                            "one (KERNELS_CACHE)",
+                            dir);
+    if (fd < 0)
+        return kni_error_errno(err, errno, dir, "cannot open the cache directory");
     char *path = kni_strdup(dir);
     if (!path) {
         close(fd);

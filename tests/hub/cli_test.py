@@ -199,6 +199,9 @@ class Cli(hub.Case):
         self.expect(done)
         self.assertTrue(done.stdout.startswith(f"{self.dir}/here/kernels--kernels-test--activation/"), done.stdout)
         self.assertFalse(self.client.cache.exists())
+        for verb in ("download", "info", "versions"):
+            self.run_text(verb, self.repo.id, "--cache-dir", "", status=2, says='cache_dir: "" is a relative path')
+        self.run_text("cache", "ls", "--cache-dir", "", status=2, says='cache_dir: "" is a relative path')
 
     def test_site_cache(self):
         """Filled by one, read by others, offline; it is nobody's to list or remove."""

@@ -98,6 +98,13 @@ class Disk(hub.Case):
         nobody.cache = self.dir / "forbidden" / "hf" / "hub"
         self.expect(nobody.run("download", self.repo.id, "--trust-remote-code"), 2, str(self.dir / "forbidden"))
 
+    def test_cache_that_is_no_directory(self):
+        for cache in ("/dev/null", "/dev/null/hub", "/proc/none/hub"):
+            for verb in ("download", "verify"):
+                with self.subTest(f"{verb} {cache}"):
+                    env = {"KERNELS_CACHE": cache}
+                    self.expect(self.client.run(verb, self.repo.id, "--trust-remote-code", env=env), 2, f"{cache.removesuffix('/hub')}.*KERNELS_CACHE")
+
     @unittest.skipUnless(ROOT, "not root: nobody else to be")
     def test_cache_of_another_user(self):
         """What a stranger wrote is not believed without a look: an error, or the right bytes."""
