@@ -356,6 +356,77 @@ static void test_pinned(void **state)
     site_dispose(&s);
 }
 
+enum { CROWD = 8, REPOS = 4 };
+
+typedef struct visitor {
+    pthread_t thread;
+    site *s;
+    size_t index;
+    kn_kernel *kernels[REPOS];
+    kn_status status;
+} visitor;
+
+// All repositories, each visitor beginning at another one: by version, then by commit.
+static void *visit(void *user)
+{
+    static const char *const ids[REPOS] = {"o/n0", "o/n1", "o/n2", "o/n3"};
+    static const char *const commits[REPOS] = {WORLD_A, WORLD_B, WORLD_C, WORLD_D};
+    visitor *v = user;
+    for (size_t i = 0; v->status == KN_OK && i < REPOS; ++i) {
+        const size_t at = (i + v->index) % REPOS;
+        kn_kernel *again = NULL;
+        v->status = kn_context_get_kernel(v->s->ctx,
+                                          KN_KERNEL_OPTIONS(.repo_id = ids[at], .version = "~=1.0"),
+                                          &v->kernels[at], NULL, NULL);
+        if (v->status == KN_OK)
+            v->status =
+                kn_context_get_kernel(v->s->ctx,
+                                      KN_KERNEL_OPTIONS(.repo_id = ids[at], .revision = commits[at],
+                                                        .trust_remote_code = 1),
+                                      &again, NULL, NULL);
+        if (v->status == KN_OK && again != v->kernels[at])
+            v->status = KN_ERR_INVALID;
+    }
+    return NULL;
+}
+
+// Threads that want the same and different repositories at once: each file comes once, each kernel is one.
+static void test_crowd(void **state)
+{
+    (void)state;
+    static const char *const names[REPOS] = {"n0", "n1", "n2", "n3"};
+    static const char *const commits[REPOS] = {WORLD_A, WORLD_B, WORLD_C, WORLD_D};
+    site s;
+    visitor crowd[CROWD];
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    for (size_t i = 0; i < REPOS; ++i)
+        serve(&s, names[i], commits[i]);
+    for (int warm = 0; warm < 2; ++warm) {
+        open_context(&s, 0);
+        for (size_t i = 0; i < CROWD; ++i) {
+            crowd[i] = (visitor){.s = &s, .index = i};
+            assert_int_equal(pthread_create(&crowd[i].thread, NULL, visit, &crowd[i]), 0);
+        }
+        for (size_t i = 0; i < CROWD; ++i)
+            pthread_join(crowd[i].thread, NULL);
+        for (size_t i = 0; i < CROWD; ++i) {
+            assert_int_equal(crowd[i].status, KN_OK);
+            for (size_t r = 0; r < REPOS; ++r) {
+                assert_ptr_equal(crowd[i].kernels[r], crowd[0].kernels[r]);
+                assert_string_equal(kn_kernel_revision(crowd[i].kernels[r]), commits[r]);
+            }
+        }
+    }
+    for (size_t r = 0; r < REPOS; ++r) {
+        char path[512];
+        snprintf(path, sizeof(path), "/kernels/o/%s/resolve/%s/build/" PACKAGE_VARIANT "/kernel.so",
+                 names[r], commits[r]);
+        assert_int_equal(hub_world_count(&s.world, path), 1);
+    }
+    site_dispose(&s);
+}
+
 static void test_local_kernels(void **state)
 {
     (void)state;
@@ -420,7 +491,7 @@ int main(void)
         cmocka_unit_test(test_cold_and_warm), cmocka_unit_test(test_metadata_first),
         cmocka_unit_test(test_looks_further), cmocka_unit_test(test_damaged_cache),
         cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
-        cmocka_unit_test(test_explain_many),
+        cmocka_unit_test(test_crowd),         cmocka_unit_test(test_explain_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
