@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/str.h"
 #include "base/toml.h"
 #include "hub/lock.h"
 #include "hub/version.h"
@@ -39,6 +40,12 @@ static kn_status read_specifier(const reader *r, const kni_toml *value, kni_depe
         return FAIL(r, value,
                     "\"%.200s\": found the string \"%.64s\": expected a version specifier "
                     "(\">=1.0\"), or an integer without quotes for a version branch",
+                    value->key, text);
+    // A tab is blank enough for a specifier, but no text of the sums, which keep what was asked for.
+    if (!kni_text_is_clean(text, strlen(text)))
+        return FAIL(r, value,
+                    "\"%.200s\": found the string \"%.64s\": expected a version specifier "
+                    "without control characters",
                     value->key, text);
     kni_specifier *specifier = NULL;
     kn_error problem = KN_ERROR_INIT;

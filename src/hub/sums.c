@@ -156,14 +156,15 @@ static kn_status read_repo(kni_json_at at, kni_repo *out, kn_error *err)
     return st;
 }
 
-// A text that may be absent, and is not empty when it is there.
-static kn_status read_text(kni_json_at at, const char *key, char **out, kn_error *err)
+// A text that may be absent. may_be_empty: "" is a specifier that every version satisfies, but no revision.
+static kn_status read_text(kni_json_at at, const char *key, bool may_be_empty, char **out,
+                           kn_error *err)
 {
     const char *text = NULL;
     const kn_status st = kni_json_string(at, key, false, &text, err);
     if (st != KN_OK || !text)
         return st;
-    if (!*text || !kni_text_is_clean(text, strlen(text)))
+    if ((!*text && !may_be_empty) || !kni_text_is_clean(text, strlen(text)))
         return FAIL(at, "%s: found \"%.80s\": expected text without control characters", key, text);
     *out = kni_strdup(text);
     return *out ? KN_OK : kni_no_memory(err);
@@ -173,9 +174,9 @@ static kn_status read_text(kni_json_at at, const char *key, char **out, kn_error
 static kn_status read_revision(kni_json_at at, kni_sum_kernel *out, kn_error *err)
 {
     const char *ref = NULL, *commit = NULL;
-    kn_status st = read_text(at, "version", &out->version, err);
+    kn_status st = read_text(at, "version", true, &out->version, err);
     if (st == KN_OK)
-        st = read_text(at, "revision", &out->revision, err);
+        st = read_text(at, "revision", false, &out->revision, err);
     if (st == KN_OK)
         st = kni_json_string(at, "ref", true, &ref, err);
     if (st == KN_OK)

@@ -110,6 +110,15 @@ class Lock(hub.Case):
             self.assertIn("is current", done.stdout)
         self.assertEqual(before, [(f.name, f.read_bytes(), f.stat().st_ino) for f in sorted(directory.iterdir())])
 
+    def test_any_version(self):
+        """The empty specifier, which every version satisfies, is read back as it was written."""
+        directory = self.project({"kernels-test/activation": "", "kernels-test/old": " >= 0.0.1 , < 0.1 "})
+        self.lock(directory)
+        self.assertEqual([(k["version"], k["ref"]) for k in self.read(directory)[1]["kernels"]],
+                         [("", "v0.1.0"), (" >= 0.0.1 , < 0.1 ", "v0.0.2")])
+        self.assertFalse(self.stale(directory, "--offline"))
+        self.lock(directory, "--update-all")
+
     def test_pins_stay(self):
         directory = self.project({"kernels-test/activation": "==0.0.1", "kernels-test/old": "==0.0.1"})
         self.lock(directory)

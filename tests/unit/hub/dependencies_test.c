@@ -86,6 +86,8 @@ static void test_refused(void **state)
         {"digits as a string", TABLE "\"o/a\" = \"1\"\n",
          "p.toml:4: \"o/a\": found the string \"1\": expected a version specifier"},
         {"no specifier", TABLE "\"o/a\" = \"latest\"\n", "p.toml:4: \"o/a\": "},
+        {"a tab", TABLE "\"o/a\" = \"\\t>=1\"\n",
+         "p.toml:4: \"o/a\": found the string \"\uFFFD>=1\": expected a version specifier without"},
         {"twice", TABLE "\"o/a\" = 1\n\"o/a\" = 2\n", "p.toml:5: "},
     };
     for (size_t i = 0; i < KN_LEN(rows); ++i) {
