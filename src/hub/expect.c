@@ -14,10 +14,8 @@ kn_status kni_expect(const kn_revision *revision, const char *variant, const kni
                      const kni_lock_hash **hash, kn_error *err)
 {
     *sums = revision->sums ? kni_sum_find_variant(revision->sums, variant) : NULL;
-    *hash = revision->locked && revision->locked->n_hashes > 0
-                ? kni_lock_find_hash(revision->locked, variant)
-                : NULL;
-    const bool has_hashes = revision->locked && revision->locked->n_hashes > 0;
+    const bool has_hashes = revision->locked && revision->locked->is_hashed;
+    *hash = has_hashes ? kni_lock_find_hash(revision->locked, variant) : NULL;
     if ((revision->sums && !*sums) || (!revision->sums && has_hashes && !*hash))
         return kn_error_set(err, KN_ERR_UNTRUSTED,
                             "%s: No lock found for build variant `%s`: run kernels lock",

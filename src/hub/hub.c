@@ -127,18 +127,6 @@ const char *kn_level_text(kn_level level)
 
 // --- revisions ---
 
-static void free_locked(kni_lock_entry *entry)
-{
-    if (!entry)
-        return;
-    for (size_t i = 0; i < entry->n_hashes; ++i)
-        kni_free(entry->hashes[i].variant);
-    kni_free(entry->hashes);
-    kni_free(entry->repo_id);
-    kni_free(entry->revision);
-    kni_free(entry);
-}
-
 void kn_revision_free(kn_revision *revision)
 {
     if (!revision)
@@ -146,7 +134,9 @@ void kn_revision_free(kn_revision *revision)
     if (revision->sums)
         kni_sum_kernel_dispose(revision->sums);
     kni_free(revision->sums);
-    free_locked(revision->locked);
+    if (revision->locked)
+        kni_lock_entry_dispose(revision->locked);
+    kni_free(revision->locked);
     kni_free(revision->ref);
     kni_free(revision->moved_to);
     kni_free(revision->publisher);

@@ -21,6 +21,7 @@ typedef struct kni_lock_entry {
     char commit[KNI_COMMIT_SIZE];
     kni_lock_hash *hashes; // hashed form, in the file's order
     size_t n_hashes;
+    bool is_hashed;  // read as such, though there be no hash
     int64_t version; // commit form: N; -1: none
     char *revision;  // commit form; NULL: none
 } kni_lock_entry;

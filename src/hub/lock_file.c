@@ -210,6 +210,7 @@ static kn_status read_entry(const char *name, const json_t *value, kni_lock *out
                             "%s: %s: is %s, but [0] is not: expected one form for the whole file",
                             name, path,
                             is_hashed ? "an entry with hashes" : "an entry with a dependency");
+    entry->is_hashed = out->is_hashed;
     const kn_status st = out->is_hashed ? read_hashed(&r) : read_committed(&r);
     for (size_t i = 0; st == KN_OK && i + 1 < out->count; ++i)
         if (is_same(out, &out->entries[i], entry))
@@ -268,7 +269,7 @@ void kni_lock_entry_dispose(kni_lock_entry *entry)
 
 kn_status kni_lock_entry_copy(const kni_lock_entry *from, kni_lock_entry *out, kn_error *err)
 {
-    *out = (kni_lock_entry){.version = from->version};
+    *out = (kni_lock_entry){.version = from->version, .is_hashed = from->is_hashed};
     memcpy(out->commit, from->commit, sizeof(out->commit));
     out->repo_id = kni_strdup(from->repo_id);
     out->revision = kni_strdup(from->revision);

@@ -66,25 +66,11 @@ static kn_status take_lock_sums(const kni_wanted *wanted, const char *path, cons
 
 static kn_status keep_locked(kn_revision *out, const kni_lock_entry *entry, kn_error *err)
 {
-    kni_lock_entry *copy = kni_calloc(1, sizeof(*copy));
-    out->locked = copy;
-    if (!copy)
+    out->locked = kni_calloc(1, sizeof(*out->locked));
+    if (!out->locked)
         return kni_no_memory(err);
-    memcpy(copy->commit, entry->commit, KNI_COMMIT_SIZE);
     memcpy(out->commit, entry->commit, KNI_COMMIT_SIZE);
-    copy->version = entry->version;
-    copy->repo_id = kni_strdup(entry->repo_id);
-    copy->hashes = kni_calloc(entry->n_hashes + 1, sizeof(*copy->hashes));
-    if (!copy->repo_id || !copy->hashes)
-        return kni_no_memory(err);
-    for (; copy->n_hashes < entry->n_hashes; ++copy->n_hashes) {
-        kni_lock_hash *hash = &copy->hashes[copy->n_hashes];
-        memcpy(hash->sha256, entry->hashes[copy->n_hashes].sha256, KNI_SHA256_SIZE);
-        hash->variant = kni_strdup(entry->hashes[copy->n_hashes].variant);
-        if (!hash->variant)
-            return kni_no_memory(err);
-    }
-    return KN_OK;
+    return kni_lock_entry_copy(entry, out->locked, err);
 }
 
 static kn_status take_lock(const kni_wanted *wanted, kn_revision *out, kn_error *err)

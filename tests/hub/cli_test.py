@@ -241,9 +241,18 @@ class Cli(hub.Case):
         lock = json.loads((directory / "kernels.lock").read_text())
         lock.append({"repo_id": "kernels-test/none", "sha": "0" * 40, "variants": {}})
         lock[0]["variants"] = {OTHER_VARIANTS[2]: {"hash": "sha256-" + "0" * 64, "hash_type": "git_lfs_concat"}}
-        lock.append({"repo_id": self.old.id, "sha": self.commit(repo=self.old), "variants": {}})
+        commit = self.commit(repo=self.old)
+        lock.append({"repo_id": self.old.id, "sha": commit, "variants": {}})
         (directory / "kernels.lock").write_text(json.dumps(lock, indent=2))
-        text = self.run_text("download", directory, status=1, says=f"No lock found for build variant `{VARIANT}`")
+        said = f"{self.old.id}: No lock found for build variant `{VARIANT}`" # no hash at all is no lock of commits
+        self.assertEqual(self.run_text("download", directory, status=1, says=said), "")
+        path = pathlib.Path(self.run_text("download", self.old.id, "--revision", commit).strip())
+        digest = hashlib.sha256()
+        for name in sorted(os.listdir(path)):
+            digest.update(name.encode() + bytes.fromhex(pathlib.Path(os.readlink(path / name)).name))
+        lock[-1]["variants"] = {VARIANT: {"hash": f"sha256-{digest.hexdigest()}", "hash_type": "git_lfs_concat"}}
+        (directory / "kernels.lock").write_text(json.dumps(lock, indent=2))
+        text = self.run_text("download", directory, status=1, says=f"{self.repo.id}: No lock found for build variant `{VARIANT}`")
         self.assertEqual(len(text.splitlines()), 1)
         (directory / "kernels.lock").write_text("[{}]")
         self.run_text("download", directory, status=2, says="kernels.lock: entry 0: expected an object")

@@ -356,6 +356,44 @@ static void test_pinned(void **state)
     site_dispose(&s);
 }
 
+// A lock in the form with hashes loads only what it has the hash of, fetched or cached; one with no variant at all is no lock of commits.
+static void test_hashed_lock(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variants, *says;
+    } locks[] = {
+        {"", "No lock found for build variant"},
+        {"\"torch210-cxx11-cpu-x86_64-linux\": {\"hash_type\": \"git_lfs_concat\", \"hash\": "
+         "\"sha256-" WORLD_A "aaaaaaaaaaaaaaaaaaaaaaaa\"}",
+         "No lock found for build variant"},
+        {"\"" PACKAGE_VARIANT "\": {\"hash_type\": \"git_lfs_concat\", \"hash\": "
+         "\"sha256-" WORLD_A "aaaaaaaaaaaaaaaaaaaaaaaa\"}",
+         "Lock file specifies kernel with hash"},
+    };
+    for (int cached = 0; cached < 2; ++cached)
+        for (size_t i = 0; i < KN_LEN(locks); ++i) {
+            site s;
+            char path[4096], text[1024];
+            site_init(&s);
+            add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+            serve(&s, "n", WORLD_A);
+            snprintf(text, sizeof(text),
+                     "[{\"repo_id\": \"o/n\", \"sha\": \"" WORLD_A "\", \"variants\": {%s}}]",
+                     locks[i].variants);
+            temp_dir_text(s.world.dir, "kernels.lock", text);
+            snprintf(path, sizeof(path), "%s/kernels.lock", s.world.dir);
+            open_context(&s, 0);
+            if (cached)
+                get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+            refused(&s,
+                    (kn_kernel_options){.repo_id = "o/n", .lock = path, .trust_remote_code = true},
+                    KN_ERR_UNTRUSTED, locks[i].says);
+            assert_int_equal(package_canary_count(&s.dir), cached);
+            site_dispose(&s);
+        }
+}
+
 enum { CROWD = 8, REPOS = 4 };
 
 typedef struct visitor {
@@ -491,7 +529,8 @@ int main(void)
         cmocka_unit_test(test_cold_and_warm), cmocka_unit_test(test_metadata_first),
         cmocka_unit_test(test_looks_further), cmocka_unit_test(test_damaged_cache),
         cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
-        cmocka_unit_test(test_crowd),         cmocka_unit_test(test_explain_many),
+        cmocka_unit_test(test_hashed_lock),   cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_explain_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
