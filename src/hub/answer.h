@@ -79,6 +79,7 @@ kn_status kni_link_next(const char *header, char **out, kn_error *err);
 kn_status kni_overview_parse(const char *text, size_t size, const char *name, bool *is_trusted,
                              kn_error *err);
 
+#define KNI_MOVED_FILE "kernel-status.toml"
 // kernel-status.toml: where the repository moved.
 typedef struct kni_moved {
     kni_repo to;    // type as of the repository that says so

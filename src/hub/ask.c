@@ -358,8 +358,10 @@ kn_status kni_ask_publisher(kn_hub *hub, const char *owner, const kni_known_publ
 // An answer that says "not moved" is a moved of nowhere: a memo has no NULL answers that are good.
 static void dispose_moved(void *answer)
 {
-    kni_moved_dispose(answer);
-    kni_free(answer);
+    kni_known_moved *known = answer;
+    kni_moved_dispose(&known->moved);
+    kni_buf_dispose(&known->text);
+    kni_free(known);
 }
 
 static kn_status make_moved(void *user, void **answer, kn_error *err)
@@ -368,18 +370,21 @@ static kn_status make_moved(void *user, void **answer, kn_error *err)
     kni_buf url = endpoint_url(q);
     kni_http_request request = {0};
     kn_error why = KN_ERROR_INIT;
-    kni_moved *moved = kni_calloc(1, sizeof(*moved));
-    kni_repo_append_resolve(&url, q->repo, q->what, "kernel-status.toml");
-    kn_status st = moved ? get(q, &url, 0, true, &request, &why) : kni_no_memory(&why);
+    kni_known_moved *known = kni_calloc(1, sizeof(*known));
+    kni_repo_append_resolve(&url, q->repo, q->what, KNI_MOVED_FILE);
+    kn_status st = known ? get(q, &url, 0, true, &request, &why) : kni_no_memory(&why);
     if (st == KN_OK)
-        st = kni_moved_parse(kni_buf_text(&request.body), request.body.size, "kernel-status.toml",
-                             q->repo->type, moved, &why);
+        st = kni_moved_parse(kni_buf_text(&request.body), request.body.size, KNI_MOVED_FILE,
+                             q->repo->type, &known->moved, &why);
     else if (st != KN_ERR_CANCELLED && st != KN_ERR_NO_MEMORY)
         st = KN_OK; // no such file, or none that can be had: it has not moved
-    if (st == KN_OK)
-        *answer = moved;
-    else
-        kni_free(moved);
+    if (st == KN_OK) {
+        known->text = request.body;
+        request.body = (kni_buf){0};
+        *answer = known;
+    } else {
+        kni_free(known);
+    }
     kni_http_request_dispose(&request);
     kni_buf_dispose(&url);
     if (st == KN_OK)
@@ -390,12 +395,12 @@ static kn_status make_moved(void *user, void **answer, kn_error *err)
 }
 
 kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *commit,
-                        const kni_moved **out, kn_error *err)
+                        const kni_known_moved **out, kn_error *err)
 {
     const question q = {.hub = hub, .repo = repo, .what = commit, .is_file = true};
     const void *answer = NULL;
     const kn_status st = ask(&q, "moved", make_moved, dispose_moved, &answer, err);
-    const kni_moved *moved = answer;
-    *out = moved && moved->to.id[0] ? moved : NULL;
+    const kni_known_moved *known = answer;
+    *out = known && known->moved.to.id[0] ? known : NULL;
     return st;
 }

@@ -11,6 +11,7 @@
 #include "hub/cached.h"
 #include "hub/hub.h"
 #include "hub/locked.h"
+#include "hub/moved.h"
 #include "hub/publisher.h"
 #include "hub/seen.h"
 #include "hub/wanted.h"
@@ -198,42 +199,14 @@ static kn_status locate(search *s)
 static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_revision **out,
                          kn_trace *trace, kn_error *err);
 
-// kernel-status.toml is looked at when the endpoint was asked anyway.
-static kn_status look_for_move(search *s, bool follows, kn_revision **out)
+// Consent was for the repository that was named: where it leads is judged by itself, and leads no further.
+static kn_status follow(search *s, const kni_moved *moved, kn_revision **out)
 {
-    const kni_moved *moved = NULL;
-    kni_ahead tree; // the next question of whoever resolves
-    kni_ahead_tree(&tree, s->hub, &s->revision->repo, s->revision->commit);
-    kn_status st = kni_ask_moved(s->hub, &s->revision->repo, s->revision->commit, &moved, s->err);
-    kni_ahead_end(&tree);
-    if (st != KN_OK || !moved)
-        return st;
-    kni_buf to = KNI_BUF_ANY;
-    kni_buf_printf(&to, "%s@%s", moved->to.id, moved->revision);
-    kni_free(s->revision->moved_to);
-    s->revision->moved_to = kni_buf_take(&to);
-    if (!s->revision->moved_to ||
-        !kni_trace_add(s->trace, "resolve", s->revision->repo.id, true, "moved", NULL,
-                       "kernel-status.toml says that it moved to %s%s", s->revision->moved_to,
-                       follows ? "" : ", which is not followed"))
-        return kni_no_memory(s->err);
-    if (!follows) {
-        kni_buf key = KNI_BUF_ANY;
-        kni_buf_printf(&key, "warned of move %s", s->revision->repo.id);
-        if (!key.failed && kni_memo_first(s->hub->memo, kni_buf_text(&key)))
-            kni_log_write(&s->hub->log, KN_LOG_WARNING,
-                          "'%s' redirected to '%s': it is not followed: name the new repository "
-                          "instead, or ask for redirects to be followed",
-                          s->revision->repo.id, s->revision->moved_to);
-        kni_buf_dispose(&key);
-        return KN_OK;
-    }
-    // Consent was for the repository that was named: where it leads is judged by itself, and leads no further.
     kn_hub_wish wish = KN_HUB_WISH_INIT;
     kn_revision *there = NULL;
     wish.repo_id = moved->to.id;
     wish.revision = moved->revision;
-    st = resolve(s->hub, &wish, false, &there, s->trace, s->err);
+    kn_status st = resolve(s->hub, &wish, false, &there, s->trace, s->err);
     if (st != KN_OK) {
         kn_error_prefix(s->err, "%s moved to %s", s->revision->repo.id, s->revision->moved_to);
         return st;
@@ -247,6 +220,58 @@ static kn_status look_for_move(search *s, bool follows, kn_revision **out)
     }
     *out = there;
     return KN_OK;
+}
+
+static kn_status tell_of_move(search *s, const kni_moved *moved, bool follows)
+{
+    kni_buf to = KNI_BUF_ANY, key = KNI_BUF_ANY;
+    kni_buf_printf(&to, "%s@%s", moved->to.id, moved->revision);
+    kni_free(s->revision->moved_to);
+    s->revision->moved_to = kni_buf_take(&to);
+    if (!s->revision->moved_to ||
+        !kni_trace_add(s->trace, "resolve", s->revision->repo.id, true, "moved", NULL,
+                       "kernel-status.toml says that it moved to %s%s", s->revision->moved_to,
+                       follows ? "" : ", which is not followed"))
+        return kni_no_memory(s->err);
+    if (follows)
+        return KN_OK;
+    kni_buf_printf(&key, "warned of move %s", s->revision->repo.id);
+    if (!key.failed && kni_memo_first(s->hub->memo, kni_buf_text(&key)))
+        kni_log_write(&s->hub->log, KN_LOG_WARNING,
+                      "'%s' redirected to '%s': it is not followed: name the new repository "
+                      "instead, or ask for redirects to be followed",
+                      s->revision->repo.id, s->revision->moved_to);
+    kni_buf_dispose(&key);
+    return KN_OK;
+}
+
+// kernel-status.toml is looked at when the endpoint was asked anyway, and in the cache when that answered instead.
+static kn_status look_for_move(search *s, bool follows, kn_revision **out)
+{
+    const kni_known_moved *known = NULL;
+    kni_moved cached = {.revision = NULL};
+    kn_status st;
+    if (s->refs) {
+        kni_ahead tree; // the next question of whoever resolves
+        kni_ahead_tree(&tree, s->hub, &s->revision->repo, s->revision->commit);
+        st = kni_ask_moved(s->hub, &s->revision->repo, s->revision->commit, &known, s->err);
+        kni_ahead_end(&tree);
+    } else {
+        st = kni_moved_cached(s->hub, s->revision, &cached, s->err);
+    }
+    const kni_moved *moved = known ? &known->moved : cached.to.id[0] ? &cached : NULL;
+    if (st == KN_OK && moved)
+        st = tell_of_move(s, moved, follows);
+    if (st == KN_OK && moved && follows)
+        st = follow(s, moved, out);
+    if (st == KN_OK && known && follows)
+        st = kni_moved_keep(s->hub, s->revision, &known->text, s->err);
+    if (st != KN_OK) {
+        kn_revision_free(*out);
+        *out = NULL;
+    }
+    kni_moved_dispose(&cached);
+    return st;
 }
 
 // --- all together ---
@@ -305,7 +330,7 @@ static kn_status resolve(kn_hub *hub, const kn_hub_wish *wish, bool follows, kn_
         st = kni_publisher_check(hub, &s.wanted, s.refs, s.revision, trace, err);
     if (st == KN_OK && s.refs)
         st = kni_seen_keep(hub, s.revision, s.is_tag, err);
-    if (st == KN_OK && s.refs)
+    if (st == KN_OK && (s.refs || !s.revision->is_fixed))
         st = look_for_move(&s, follows, out);
     if (st == KN_OK && !*out) {
         *out = s.revision;

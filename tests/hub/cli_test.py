@@ -193,6 +193,17 @@ class Cli(hub.Case):
         self.same(pathlib.Path(found["variants"][0]["path"]), self.repo.branch("v1"))
         self.assertIn(f"  moved to     {self.repo.id}@v1\n", self.run_text("info", "kernels-test/moved"))
 
+    def test_redirect_offline(self):
+        """What was followed once is followed in the same way without the network, and the cache is as huggingface_hub leaves it."""
+        self.run_text("download", "kernels-test/moved", "--follow-redirects", says=MAIN_WARNING)
+        n, done = self.client.sockets("download", "kernels-test/moved", "--follow-redirects", "--offline", "--json")
+        self.assertEqual((n, done.returncode), (0, 0), done.stderr)
+        (found,) = json.loads(done.stdout)["kernels"]
+        self.assertEqual((found["repository"]["id"], found["repository"]["moved_to"]), (self.repo.id, f"{self.repo.id}@v1"))
+        self.same(pathlib.Path(found["variants"][0]["path"]), self.repo.branch("v1"))
+        self.run_text("download", "kernels-test/moved", "--offline", status=1, says="'kernels-test/moved' redirected to|no build variant")
+        self.check_cache()
+
     def test_cache_dir(self):
         """Below the working directory, as everything in a shell is."""
         done = self.client.run("-c", f'cd "{self.dir}" && exec "$0" download {self.repo.id} --cache-dir here', hub.PROGRAM, program="/bin/bash")

@@ -510,6 +510,48 @@ static void test_moved(void **state)
         assert_int_equal(strstr(kni_buf_text(&w.log), "'o/n' redirected to 'p/q@v1'") != NULL,
                          !follows);
         kn_revision_free(revision);
+        // What was followed is known without the network, where p/q is missing still; what was not is not in the cache at all.
+        hub_world_open(&w, KN_HUB_OFFLINE | (follows ? KN_HUB_FOLLOW_REDIRECTS : 0), true);
+        assert_refused(&w, wish, KN_ERR_NOT_FOUND,
+                       follows ? "o/n moved to p/q@v1: p/q: offline mode, and it is not in the"
+                               : "o/n: offline mode, and it is not in the cache");
+        hub_world_dispose(&w);
+    }
+}
+
+// A status that somebody else put into the cache is read as the hub's is, and its links as all links there are.
+static void test_moved_cached(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *refusal;
+    } cases[] = {
+        {"kind = \"redirect\"\ndestination = \"p/q\"\n", "o/n moved to p/q@main: p/q: offline"},
+        {"kind = \"gone\"\n", "o/n: kernel-status.toml: Unknown kernel status kind 'gone'"},
+        {NULL, NULL}, // a link out of the cache: no status
+    };
+    for (size_t i = 0; i < KN_LEN(cases); ++i) {
+        const kn_hub_wish wish = {.repo_id = "o/n", .revision = "v2", .trust_remote_code = 1};
+        const char *folder = "cache/kernels--o--n", *file = "kernel-status.toml";
+        kn_revision *revision = NULL;
+        char path[200];
+        hub_world w;
+        hub_world_init(&w);
+        snprintf(path, sizeof(path), "%s/refs/v2", folder);
+        temp_dir_text(w.dir, path, WORLD_B);
+        snprintf(path, sizeof(path), "%s/snapshots/" WORLD_B "/%s", folder, "README.md");
+        temp_dir_text(w.dir, path, "");
+        snprintf(path, sizeof(path), "%s/snapshots/" WORLD_B "/%s", folder, file);
+        if (cases[i].text)
+            temp_dir_text(w.dir, path, cases[i].text);
+        else
+            temp_dir_link(w.dir, path, "/etc/hostname");
+        hub_world_open(&w, KN_HUB_OFFLINE | KN_HUB_FOLLOW_REDIRECTS, true);
+        if (cases[i].refusal)
+            assert_refused(&w, wish, i == 0 ? KN_ERR_NOT_FOUND : KN_ERR_FORMAT, cases[i].refusal);
+        else
+            assert_int_equal(resolve(&w, wish, &revision, NULL), KN_OK);
+        kn_revision_free(revision);
         hub_world_dispose(&w);
     }
 }
@@ -581,8 +623,9 @@ int main(void)
         cmocka_unit_test(test_records),       cmocka_unit_test(test_offline),
         cmocka_unit_test(test_network_fails), cmocka_unit_test(test_equal_tags),
         cmocka_unit_test(test_short_commits), cmocka_unit_test(test_moved),
-        cmocka_unit_test(test_renamed),       cmocka_unit_test(test_moved_refs),
-        cmocka_unit_test(test_hidden_tags),   cmocka_unit_test(test_other_owners),
+        cmocka_unit_test(test_moved_cached),  cmocka_unit_test(test_renamed),
+        cmocka_unit_test(test_moved_refs),    cmocka_unit_test(test_hidden_tags),
+        cmocka_unit_test(test_other_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
