@@ -2,13 +2,15 @@
 """bench_hub.py BUILD [MEASUREMENT…]: the hub against Python's huggingface_hub and kernels, on one local server.
 
   download   a cold variant of 200 MB in 40 files, without latency and with 50 ms (a proxy's)
-  resolve    what 100 repositories have, 50 ms away: `kernels lock` of a project with 100 dependencies
+  resolve    100 repositories that are cached, by version, 50 ms away: `kernels explain` of a mapping with all of them, which also loads them
+  lock       what 100 repositories have, 50 ms away: `kernels lock` of a project with 100 dependencies
   install    the same repositories, small and cold, 50 ms away
   load       a cached kernel by its commit
   memory     the peak of a download above that of a small one, 200 MB and 800 MB
 
-Theirs run in a virtual environment that is made in BUILD/bench-hub, and are timed inside the process, after their imports; ours is timed
-from outside, the whole process. Every round begins with an empty cache; the median counts. Prints one JSON line a figure.
+Theirs run in a virtual environment that is made in BUILD/bench-hub, and are timed inside the process, after their imports (`_s`), and
+from outside (`_process_s`); ours is timed from outside, the whole process. Every round begins with an empty cache, but where what is cached
+is wanted; the median counts. Prints one JSON line a figure.
 """
 
 import json
@@ -24,7 +26,7 @@ import time
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-MEASUREMENTS = sys.argv[2:] or ["download", "resolve", "install", "load", "memory"]
+MEASUREMENTS = sys.argv[2:] or ["download", "resolve", "lock", "install", "load", "memory"]
 VENV = BUILD / "bench-hub" / "venv"
 THEIRS = ["huggingface_hub==2.4.0", "kernels==0.17.2", "apache-tvm-ffi==0.1.15.post2"]
 ROUNDS = int(os.environ.get("KN_BENCH_ROUNDS", "5"))
@@ -40,6 +42,7 @@ TIMED = "import sys, json, time\nargs = json.loads(sys.argv[1])\n{setup}\nt = ti
 SNAPSHOT = ("from huggingface_hub import snapshot_download",
             "for r in args: snapshot_download(r, repo_type='kernel', revision='{revision}', allow_patterns=['build/{variant}/*'])")
 PEER = ("import kernels", "for r in args: kernels.install_kernel(r, revision='{revision}', trust_remote_code=True, backend='cpu')")
+PEER_VERSION = ("import kernels", "for r in args: kernels.install_kernel(r, version=1, trust_remote_code=True, backend='cpu')")
 PEER_LOCK = ("import kernels.cli.lock as lock, argparse, pathlib", "lock.lock_kernels(argparse.Namespace(project_dir=pathlib.Path(args)))")
 PEER_REFS = ("from kernels._versions import resolve_version_spec_as_ref",
              "for r in args: resolve_version_spec_as_ref(r, 1, False)")
@@ -102,30 +105,35 @@ def checked(done):
 
 
 def theirs(client, code, args, **names):
-    """Seconds inside of their process."""
+    """Seconds inside of their process, and of the whole process."""
     setup, body = (part.format(**names) for part in code)
+    start = time.monotonic()
     # With telemetry off kernels sends a header that httpx refuses.
     done = checked(client.python(TIMED.format(setup=setup, body=body), json.dumps(args), timeout=600, env={"HF_HUB_DISABLE_TELEMETRY": None}))
-    return float(done.stdout.split()[-1])
+    return float(done.stdout.split()[-1]), time.monotonic() - start
 
 
 def ours(client, *command):
-    """Seconds of the whole process."""
+    """Seconds of the whole process, twice."""
     start = time.monotonic()
     checked(client.run(*command, timeout=600))
-    return time.monotonic() - start
+    return (time.monotonic() - start,) * 2
 
 
 def compare(name, place, endpoint, contenders, **what):
-    """Rounds of all contenders in turn; each is (name, function of a client that gives seconds)."""
+    """Rounds of all contenders in turn; each is (name, function of a client that gives two times in seconds)."""
     taken = {who: [] for who, _ in contenders}
     for _ in range(ROUNDS):
         for who, run in contenders:
             taken[who].append(run(place.client(endpoint)))
-    median = {who: statistics.median(seconds) for who, seconds in taken.items()}
-    figures = {f"{who}_s": seconds for who, seconds in median.items()}
-    ratios = {f"{who}_ratio": seconds / median["ours"] for who, seconds in median.items() if who != "ours"}
-    say(bench=name, **what, rounds=ROUNDS, **figures, **ratios, ours_min_s=min(taken["ours"]), ours_max_s=max(taken["ours"]))
+    figures = {}
+    our_s = statistics.median(seconds for seconds, _ in taken["ours"])
+    for who, seconds in taken.items():
+        call_s, process_s = (statistics.median(part) for part in zip(*seconds))
+        figures[f"{who}_s"] = call_s
+        if who != "ours":
+            figures |= {f"{who}_ratio": call_s / our_s, f"{who}_process_s": process_s, f"{who}_process_ratio": process_s / our_s}
+    say(bench=name, **what, rounds=ROUNDS, **figures, ours_min_s=min(taken["ours"])[0], ours_max_s=max(taken["ours"])[0])
 
 
 def download(top):
@@ -144,6 +152,27 @@ def repositories(root):
 
 
 def resolve(top):
+    repos = [f"kernels-test/r{i:03}" for i in range(N_REPOS)]
+    with Place(top, repositories) as place:
+        slow = place.endpoint(50)
+
+        def far(client):
+            """The same client, which has everything now, 50 ms away."""
+            checked(client.run("download", *repos, "--version", "1", "--trust-remote-code", timeout=600))
+            return hub.Client(place.top / "client", slow, HF_HUB_DISABLE_XET="1")
+
+        def mapping(client):
+            path = client.home / "kernels.toml"
+            path.write_text("".join(f'[[kernel]]\nlayer = "L{i}"\nlayer_name = "rotary_pos_emb"\ndevice = "cpu"\nrepo_id = "{repo}"\n'
+                                    f"version = 1\ntrust_remote_code = true\n" for i, repo in enumerate(repos)))
+            return str(path)
+
+        compare("hub_resolve", place, place.endpoint(0), [
+            ("ours", lambda c: ours(far(c), "explain", mapping(c))),
+            ("kernels_py", lambda c: theirs(far(c), PEER_VERSION, repos))], round_trip_ms=50, repositories=N_REPOS)
+
+
+def lock(top):
     def project(client):
         lines = "".join(f'"kernels-test/r{i:03}" = 1\n' for i in range(N_REPOS))
         (client.home / "pyproject.toml").write_text(f'[project]\nname = "bench"\nversion = "1"\n\n[tool.kernels.dependencies]\n{lines}')
@@ -151,7 +180,7 @@ def resolve(top):
 
     repos = [f"kernels-test/r{i:03}" for i in range(N_REPOS)]
     with Place(top, repositories) as place:
-        compare("hub_resolve", place, place.endpoint(50), [
+        compare("hub_lock", place, place.endpoint(50), [
             ("ours", lambda c: ours(c, "lock", project(c))),
             ("kernels_py", lambda c: theirs(c, PEER_LOCK, project(c))),
             ("kernels_py_refs_alone", lambda c: theirs(c, PEER_REFS, repos))], round_trip_ms=50, repositories=N_REPOS)
@@ -216,7 +245,7 @@ def main():
     for name in MEASUREMENTS:
         top = tempfile.mkdtemp(prefix="kernels-bench-")
         try:
-            {"download": download, "resolve": resolve, "install": install, "load": load, "memory": memory}[name](top)
+            {"download": download, "resolve": resolve, "lock": lock, "install": install, "load": load, "memory": memory}[name](top)
         finally:
             shutil.rmtree(top, ignore_errors=True)
 

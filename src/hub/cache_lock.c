@@ -142,21 +142,20 @@ void kni_cache_watch_blob(const kni_cache_writer *writer, const char *blob, uint
         closedir(dir);
 }
 
-// Does nobody hold this temporary any more? A link cannot be held: who lost it makes another.
-static bool is_abandoned(const kni_cache_writer *writer, const char *name, const struct stat *info)
+// Does nobody hold this temporary any more? A link cannot be held: who lost it makes another. What can be is held through *fd from here
+// until it is gone: who has just made it and not locked it yet finds it locked, or without a name.
+static bool is_abandoned(const kni_cache_writer *writer, const char *name, const struct stat *info,
+                         int *fd)
 {
     struct stat held;
+    *fd = -1;
     if (S_ISLNK(info->st_mode))
         return true;
     if (!S_ISREG(info->st_mode) && !S_ISDIR(info->st_mode))
         return false;
-    const int fd =
-        openat(writer->blobs.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    const bool yes = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &held) == 0 &&
-                     held.st_ino == info->st_ino && held.st_dev == info->st_dev;
-    if (fd >= 0)
-        close(fd);
-    return yes;
+    *fd = openat(writer->blobs.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) == 0 && fstat(*fd, &held) == 0 &&
+           held.st_ino == info->st_ino && held.st_dev == info->st_dev;
 }
 
 size_t kni_cache_sweep(kni_cache_writer *writer)
@@ -167,10 +166,13 @@ size_t kni_cache_sweep(kni_cache_writer *writer)
     while (dir && (entry = readdir(dir))) {
         struct stat info;
         uint64_t freed = 0;
+        int fd = -1;
         if (kni_temp_is_ours(entry->d_name) && kni_at_stat(&writer->blobs, entry->d_name, &info) &&
-            info.st_uid == geteuid() && is_abandoned(writer, entry->d_name, &info) &&
+            info.st_uid == geteuid() && is_abandoned(writer, entry->d_name, &info, &fd) &&
             kni_at_remove(&writer->blobs, entry->d_name, &freed, NULL) == KN_OK)
             ++n;
+        if (fd >= 0)
+            close(fd);
     }
     if (dir)
         closedir(dir);

@@ -19,6 +19,7 @@ import unittest
 import cache_check
 import hub_tree
 from proxy import Proxy
+from server import for_everybody
 
 PROGRAM, BUILD = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -87,6 +88,9 @@ class Client:
                 resource.setrlimit(name, (value, value))
         if self.user is not None:
             options |= {"user": self.user, "group": self.user, "extra_groups": []}
+        if "user" in options and program is None:
+            program, found = for_everybody(PROGRAM)
+            environment |= found
         return subprocess.Popen([program or PROGRAM, *map(str, command)], env=environment, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, cwd="/",
                                 preexec_fn=prepare if limits else None, **options)

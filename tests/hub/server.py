@@ -1,10 +1,12 @@
 """`kernels serve` as a test starts and ends it, and the trees that it serves."""
 
+import atexit
 import hashlib
 import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -47,11 +49,35 @@ class Answer:
         return self.headers.get("X-Error-Code")
 
 
+def for_everybody(program, _made={}):
+    """The program where every user can run it: itself, or a copy beside its libraries when the checkout is private. (path, environment)"""
+    program = pathlib.Path(program)
+    if program not in _made:
+        if program.stat().st_mode & 0o005 == 0o005 and all(folder.stat().st_mode & 0o001 for folder in program.parents):
+            _made[program] = program, {}
+        else:
+            top = pathlib.Path(tempfile.mkdtemp(prefix="kernels-program-"))
+            atexit.register(shutil.rmtree, top, ignore_errors=True)
+            (top / "bin").mkdir()
+            (top / "lib").mkdir()
+            for name in ("kernels", "kernels-serve"):
+                shutil.copy2(program.with_name(name), top / "bin" / name)
+            for library in (program.parent.parent / "lib").glob("*.so*"):
+                shutil.copy2(library, top / "lib" / library.name)
+            for path in (top, *top.rglob("*")):
+                path.chmod(0o755)
+            _made[program] = top / "bin" / program.name, {"LD_LIBRARY_PATH": str(top / "lib")}
+    return _made[program]
+
+
 class Server:
     """A running server: Server(program, directory, "--token", "t"). With `with` it is ended."""
 
     def __init__(self, program, *args, port=0, **options):
         self.ready = pathlib.Path(tempfile.mktemp(prefix="kernels-serve-"))
+        if options.get("user") is not None:
+            program, environment = for_everybody(program)
+            options["env"] = (options.get("env") or dict(os.environ)) | environment
         self.process = subprocess.Popen([program, "serve", *map(str, args), f"--port={port}", f"--ready-file={self.ready}"],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         self.said = None
