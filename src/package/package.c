@@ -42,6 +42,9 @@ static kn_status read_metadata(kn_package *package, kn_error *err)
                        ? kni_origin_read(package->origin, package->dir, "metadata.json", &text, err)
                        : kni_no_memory(err);
     if (st == KN_OK)
+        st = kni_digest_bytes(KNI_SHA256, kni_buf_text(&text), text.size, &package->metadata_sha256,
+                              err);
+    if (st == KN_OK)
         st = kni_metadata_parse(kni_buf_text(&text), text.size, path, &package->metadata, err);
     kni_buf_dispose(&text);
     kni_free(path);

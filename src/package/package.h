@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "base/digest.h"
 #include "hub/lock.h"
 #include "kernels/package.h"
 #include "package/metadata.h"
@@ -15,6 +16,7 @@ struct kn_package {
     char *library;      // relative; "" without native code
     kni_origin *origin; // NULL: a directory of its own
     kni_metadata metadata;
+    kni_digest metadata_sha256; // of the text that was read; of an opened package
 };
 
 // A file that was checked: open, so that the loader can tell whether what it maps is this file.

@@ -1,6 +1,7 @@
 #include "support/package_dir.h"
 
 #include "kernels/package.h"
+#include "package/package.h"
 
 // Each row breaks one thing. `change` works on the sealed variant directory.
 typedef struct row {
@@ -301,11 +302,67 @@ static void test_without_digests(void **state)
     }
 }
 
+// The SHA-256 of what lies there now, as a lock has them.
+static void sum_file(const package_dir *dir, const char *name, kni_sum_file *out)
+{
+    char path[PACKAGE_PATH_MAX], hex[129];
+    kni_digest digest;
+    const int fd = open(package_path(dir->variant, name, path), O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(kni_digest_fd(KNI_SHA256, fd, path, &digest, NULL), KN_OK);
+    close(fd);
+    kni_digest_hex(&digest, hex);
+    out->path = (char *)(uintptr_t)name;
+    memcpy(out->sha256, hex, KNI_SHA256_SIZE);
+}
+
+// What is believed of a locked package is what was locked, though metadata.json was another when it was read: here the layer is.
+static void test_swapped_metadata(void **state)
+{
+    (void)state;
+    static const char good[] = "{\"library\": \"kernel.so\"}";
+    static const char evil[] =
+        "{\"library\": \"kernel.so\", \"layers\": {\"Scale\": {\"signature\": "
+        "\"(x: f32 [...]) -> (y: like x)\", \"forward\": \"scale(y, x)\"}}}";
+    for (int is_swapped = 0; is_swapped < 2; ++is_swapped) {
+        package_dir dir;
+        kn_package *package = NULL;
+        kn_machine *machine = NULL;
+        kn_target target;
+        kn_error err = KN_ERROR_INIT;
+        kni_sum_file files[2] = {{.path = NULL}, {.path = NULL}};
+        const kni_sum_variant sums = {.files = files, .n_files = 2};
+        const kni_expected expected = {.sums = &sums};
+        kni_checked_file library = KNI_CHECKED_FILE_INIT;
+        package_root(&dir);
+        package_copy_library(dir.variant, "good.so", "kernel.so");
+        package_text(dir.variant, "metadata.json", is_swapped ? evil : good);
+        assert_int_equal(kn_package_open(dir.variant, &package, NULL), KN_OK);
+        package_text(dir.variant, "metadata.json", good);
+        sum_file(&dir, "kernel.so", &files[0]);
+        sum_file(&dir, "metadata.json", &files[1]);
+        assert_int_equal(kn_machine_probe(&machine, NULL), KN_OK);
+        assert_int_equal(kn_target_init(machine, KN_DEVICE_CPU, 0, &target, NULL), KN_OK);
+        const kn_status st =
+            kni_package_check(package, &expected, &target, NULL, &library, NULL, &err);
+        if (st != (is_swapped ? KN_ERR_UNTRUSTED : KN_OK))
+            fail_msg("status %d: %s", (int)st, kn_error_text(&err));
+        if (is_swapped)
+            assert_non_null(strstr(kn_error_text(&err), "'metadata.json' is not what was locked"));
+        kni_checked_file_dispose(&library);
+        kn_error_dispose(&err);
+        kn_machine_unref(machine);
+        kn_package_close(package);
+        package_remove(&dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_without_digests),
+        cmocka_unit_test(test_swapped_metadata),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
