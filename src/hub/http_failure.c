@@ -76,6 +76,8 @@ static void put_advice(kni_buf *out, kni_http_kind kind, const kni_failure *fail
                            source);
         else if (kind == KNI_HTTP_REPO_NOT_FOUND)
             kni_buf_puts(out, ": check the name; for a private one " LOG_IN);
+        else
+            kni_buf_puts(out, ": check that the endpoint (HF_ENDPOINT) is a hub");
         break;
     case KNI_HTTP_UNAUTHORIZED:
         if (source)

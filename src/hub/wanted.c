@@ -18,6 +18,11 @@ static kn_status take_version(kni_wanted *out, const char *version, kn_error *er
     int64_t number = 0;
     out->version = version;
     if (!kni_span_to_int(kni_span_of(version), INT64_MAX, &number)) {
+        if (*version && version[strspn(version, "0123456789")] == '\0')
+            return kn_error_set(err, KN_ERR_INVALID,
+                                "version \"%.80s\": digits alone name a version branch, at most "
+                                "%" PRId64,
+                                version, INT64_MAX);
         out->kind = KNI_WANTED_VERSION;
         return kni_specifier_parse(version, &out->specifier, err);
     }

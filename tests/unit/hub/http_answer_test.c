@@ -213,7 +213,9 @@ static void test_failures(void **state)
          "GET https://h/x: the revision has no such file (status 404): the server says \"Entry not "
          "found\""},
         {"404 Not Found", "<!doctype html><title>404</title>", false, false, KNI_HTTP_NOT_FOUND,
-         KN_ERR_NOT_FOUND, "GET https://h/x: there is nothing at this address (status 404)"},
+         KN_ERR_NOT_FOUND,
+         "GET https://h/x: there is nothing at this address (status 404): check that the endpoint "
+         "(HF_ENDPOINT) is a hub"},
         {"401 Unauthorized", "{\"error\": \"Invalid username or password.\"}", false, false,
          KNI_HTTP_UNAUTHORIZED, KN_ERR_DENIED,
          "GET https://h/x: the repository is missing or private, or the token is not valid (status "
