@@ -82,7 +82,12 @@ int cli_cmd_lock(int argc, char **argv)
     lock_options.update_all = update_all;
     lock_options.check = check;
     lock_options.trust_remote_code = wish.trusts;
-    kn_status st = cli_hub_open(&hub, NULL, &ctx, &err);
+    kn_status st = cli_is_directory(path) || cli_is_file(path)
+                       ? cli_hub_open(&hub, NULL, &ctx, &err)
+                       : kn_error_set(&err, KN_ERR_NOT_FOUND,
+                                      "'%s' is not here: expected a directory with a "
+                                      "pyproject.toml, or a mapping file, X.toml",
+                                      path);
     if (st == KN_OK)
         st = cli_is_directory(path) ? kn_hub_lock_project(kn_context_hub(ctx), path, &lock_options,
                                                           &is_current, trace, &err)

@@ -271,6 +271,8 @@ static kn_status run(verify *v, kn_error *err)
         st = kn_error_set(err, KN_ERR_INVALID,
                           "--%s is for repositories (owner/name), and '%s' is a directory",
                           v->lock ? "lock" : "variant", v->operand);
+    if (st == KN_OK && v->lock && !cli_is_file(v->lock)) // else the kernel would seem to be refused
+        st = kn_error_set(err, KN_ERR_INVALID, "--lock: '%s' is no file", v->lock);
     if (st == KN_OK)
         st = cli_hub_open(&v->hub, v->device, &v->ctx, err);
     if (st == KN_OK)

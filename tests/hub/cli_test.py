@@ -352,6 +352,8 @@ class Cli(hub.Case):
             (answer,) = self.run_json("verify", self.repo.id, *options)["kernels"]
             self.assertEqual((answer["right"], answer["level"]), (True, "pinned"))
         self.run_text("verify", self.repo.id, "--lock", lock, "--version", "1", status=2, says="at most one of")
+        for no_lock in ("", directory / "no.lock", directory / "no.lock.sums", directory):
+            self.run_text("verify", self.repo.id, "--lock", no_lock, status=2, says="--lock: '.*' is no file")
         locked = json.loads(sums.read_text())
         self.assertTrue(self.answers("verify", self.old.id, "--lock", lock, status=1).startswith("refused "))
         # Bytes that are those of the hub, but not those that were locked.

@@ -110,6 +110,10 @@ class Lock(hub.Case):
             self.assertIn("is current", done.stdout)
         self.assertEqual(before, [(f.name, f.read_bytes(), f.stat().st_ino) for f in sorted(directory.iterdir())])
 
+    def test_nothing_there(self):
+        for path in (self.dir / "none", self.dir / "none.toml"):
+            self.lock(path, status=2, says=f"'{path}' is not here: expected a directory with a pyproject.toml, or a mapping file")
+
     def test_any_version(self):
         """The empty specifier, which every version satisfies, is read back as it was written."""
         directory = self.project({"kernels-test/activation": "", "kernels-test/old": " >= 0.0.1 , < 0.1 "})
