@@ -54,6 +54,16 @@ static bool is_elsewhere(const kn_target *target)
     return !kni_cpu_covers(&here, &target->machine->cpu);
 }
 
+// Is what the kernel has what was checked just now? It may have been made before, of a directory that was changed since.
+static bool has_checked(const kn_kernel *kernel, const kni_digest *metadata,
+                        const kni_checked_file *library)
+{
+    return memcmp(kernel->package->metadata_sha256.bytes, metadata->bytes,
+                  kni_digest_size(KNI_SHA256)) == 0 &&
+           (kni_kernel_is_planned(kernel) ||
+            kni_same_file_state(&kernel->library.info, &library->info));
+}
+
 // Makes a kernel of a checked package. *package is NULL once the kernel has it.
 static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_file *library,
                       const kni_source *source, const kn_target *target, kn_kernel **out,
@@ -64,6 +74,7 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
                                     revision ? kn_revision_commit(revision) : ""};
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
+    const kni_digest metadata = (*package)->metadata_sha256;
     kn_status st;
     if (is_elsewhere(target)) {
         st = kni_kernel_plan(*package, from, &kernel, err);
@@ -77,6 +88,13 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
     *package = NULL;
     const kn_level level = revision ? kn_revision_level(revision) : KN_LEVEL_NONE;
     st = kni_kept_intern(&ctx->kept, kernel, out, err);
+    if (st == KN_OK && level > kn_kernel_level(*out) && !has_checked(*out, &metadata, library)) {
+        st = kn_error_set(err, KN_ERR_LOAD,
+                          "%s: was loaded before it was what it is now: restart the process to "
+                          "load this one",
+                          (*out)->package->dir);
+        *out = NULL;
+    }
     if (st == KN_OK)
         kni_kernel_raise_level(*out, level);
     return st;

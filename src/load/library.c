@@ -109,7 +109,7 @@ kn_status kni_library_open(const char *path, const kni_checked_file *checked, kn
                            kn_error *err)
 {
     struct stat now;
-    out->handle = NULL;
+    *out = (kni_library){.info = checked->info};
     if (stat(path, &now) != 0)
         return kni_error_errno(err, errno, path, "cannot read");
     if (!kni_same_file_state(&checked->info, &now))

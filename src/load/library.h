@@ -6,6 +6,7 @@
 
 typedef struct kni_library {
     void *handle;
+    struct stat info; // of the file that was checked
 } kni_library;
 
 // Maps the file at `path` (real, absolute), which must be the open, checked one: before, so that nothing else runs, and after,

@@ -356,6 +356,43 @@ static void test_pinned(void **state)
     site_dispose(&s);
 }
 
+// What a context has loaded without a lock is not pinned by a later look at the directory: what it has must be what was locked.
+static void test_pinned_later(void **state)
+{
+    (void)state;
+    static const char other[] = "{\"name\": \"fixture\", \"library\": \"kernel.so\", \"backend\": "
+                                "{\"type\": \"cpu\"}}";
+    const char *metadata =
+        "cache/kernels--o--n/snapshots/" WORLD_A "/build/" PACKAGE_VARIANT "/metadata.json";
+    for (int is_other = 0; is_other < 2; ++is_other) {
+        site s;
+        char sums[4096], path[PACKAGE_PATH_MAX];
+        kni_buf right = KNI_BUF_ANY;
+        site_init(&s);
+        add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+        serve(&s, "n", WORLD_A);
+        write_sums(&s, "right.lock.sums", true, sums);
+        open_context(&s, 0);
+        get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+        package_read(package_path(s.world.dir, metadata, path), &right);
+        assert_int_equal(unlink(path), 0);
+        temp_dir_text(s.world.dir, metadata, is_other ? other : kni_buf_text(&right));
+        open_context(&s, KN_HUB_OFFLINE);
+        kn_kernel *kernel = get(&s, (kn_kernel_options){.repo_id = "o/n", .version = "~=1.0"});
+        assert_int_equal(kn_kernel_level(kernel), KN_LEVEL_TRANSPORT);
+        assert_int_equal(unlink(path), 0);
+        temp_dir_text(s.world.dir, metadata, kni_buf_text(&right));
+        const kn_kernel_options locked = {.repo_id = "o/n", .version = "~=1.0", .sums = sums};
+        if (is_other)
+            refused(&s, locked, KN_ERR_LOAD, "was loaded before it was what it is now");
+        else
+            assert_ptr_equal(get(&s, locked), kernel);
+        assert_int_equal(kn_kernel_level(kernel), is_other ? KN_LEVEL_TRANSPORT : KN_LEVEL_PINNED);
+        kni_buf_dispose(&right);
+        site_dispose(&s);
+    }
+}
+
 // A lock in the form with hashes loads only what it has the hash of, fetched or cached; one with no variant at all is no lock of commits.
 static void test_hashed_lock(void **state)
 {
@@ -529,8 +566,8 @@ int main(void)
         cmocka_unit_test(test_cold_and_warm), cmocka_unit_test(test_metadata_first),
         cmocka_unit_test(test_looks_further), cmocka_unit_test(test_damaged_cache),
         cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
-        cmocka_unit_test(test_hashed_lock),   cmocka_unit_test(test_crowd),
-        cmocka_unit_test(test_explain_many),
+        cmocka_unit_test(test_pinned_later),  cmocka_unit_test(test_hashed_lock),
+        cmocka_unit_test(test_crowd),         cmocka_unit_test(test_explain_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
