@@ -32,6 +32,18 @@ THEIRS = ["huggingface_hub==2.4.0", "kernels==0.17.2", "apache-tvm-ffi==0.1.15.p
 ROUNDS = int(os.environ.get("KN_BENCH_ROUNDS", "5"))
 N_REPOS = 100
 
+
+def make_venv():
+    stamp = VENV / "installed.txt"
+    if not stamp.is_file() or stamp.read_text() != repr(THEIRS):
+        shutil.rmtree(VENV, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *THEIRS], check=True,
+                       stdout=sys.stderr)
+        stamp.write_text(repr(THEIRS))
+
+
+make_venv()  # before the harness looks for its Python
 sys.path.insert(0, str(SOURCE / "tests" / "hub"))
 sys.argv[1:] = [str(BUILD / "bin" / "kernels"), str(BUILD), str(VENV / "bin" / "python")]
 import hub  # noqa: E402 pylint: disable=wrong-import-position
@@ -52,16 +64,6 @@ PEER_LOAD = (f"import kernels\n{GET}", f"for _ in range(100): {GET}")
 
 def say(**figures):
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}), flush=True)
-
-
-def make_venv():
-    stamp = VENV / "installed.txt"
-    if not stamp.is_file() or stamp.read_text() != repr(THEIRS):
-        shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([VENV / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *THEIRS], check=True,
-                       stdout=sys.stderr)
-        stamp.write_text(repr(THEIRS))
 
 
 class Place:
@@ -240,7 +242,6 @@ def memory(top):
 
 
 def main():
-    make_venv()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     for name in MEASUREMENTS:
         top = tempfile.mkdtemp(prefix="kernels-bench-")

@@ -27,6 +27,12 @@ static void ask_tree(kni_ahead *ahead)
     kni_ask_tree(ahead->hub, &ahead->repo, ahead->what, false, &known, NULL);
 }
 
+static void ask_moved(kni_ahead *ahead)
+{
+    const kni_known_moved *moved = NULL;
+    kni_ask_moved(ahead->hub, &ahead->repo, ahead->what, &moved, NULL);
+}
+
 void kni_ahead_publisher(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo)
 {
     *ahead = (kni_ahead){.hub = hub, .repo = *repo};
@@ -39,6 +45,13 @@ void kni_ahead_tree(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const c
     *ahead = (kni_ahead){.hub = hub, .repo = *repo};
     snprintf(ahead->what, sizeof(ahead->what), "%s", commit);
     begin(ahead, ask_tree);
+}
+
+void kni_ahead_moved(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *ref)
+{
+    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
+    snprintf(ahead->what, sizeof(ahead->what), "%s", ref);
+    begin(ahead, ask_moved);
 }
 
 void kni_ahead_end(kni_ahead *ahead)

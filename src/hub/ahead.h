@@ -10,7 +10,7 @@
 typedef struct kni_ahead {
     kn_hub *hub;
     kni_repo repo;
-    char what[KNI_REPO_ID_MAX]; // the owner, or the commit
+    char what[KNI_REPO_ID_MAX]; // the owner, the commit, the ref
     void (*ask)(struct kni_ahead *ahead);
     pthread_t thread;
     bool is_running;
@@ -19,6 +19,7 @@ typedef struct kni_ahead {
 // The struct stays where it is until kni_ahead_end.
 void kni_ahead_publisher(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo);
 void kni_ahead_tree(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *commit);
+void kni_ahead_moved(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *ref);
 // Waits for it. Fine on zeros, and twice.
 void kni_ahead_end(kni_ahead *ahead);
 

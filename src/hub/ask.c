@@ -394,10 +394,10 @@ static kn_status make_moved(void *user, void **answer, kn_error *err)
     return st == KN_OK ? st : kni_error_move(err, &why);
 }
 
-kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *commit,
+kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *ref,
                         const kni_known_moved **out, kn_error *err)
 {
-    const question q = {.hub = hub, .repo = repo, .what = commit, .is_file = true};
+    const question q = {.hub = hub, .repo = repo, .what = ref, .is_file = true};
     const void *answer = NULL;
     const kn_status st = ask(&q, "moved", make_moved, dispose_moved, &answer, err);
     const kni_known_moved *known = answer;

@@ -41,8 +41,8 @@ typedef struct kni_known_moved {
     kni_moved moved;
     kni_buf text; // the file
 } kni_known_moved;
-// kernel-status.toml of a commit: *out NULL when there is none, or when it cannot be had.
-kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *commit,
+// kernel-status.toml of a ref or commit: *out NULL when there is none, or when it cannot be had.
+kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *ref,
                         const kni_known_moved **out, kn_error *err);
 
 // The watch that asks the hub's progress callback whether to go on.

@@ -139,14 +139,17 @@ static kn_status locate_online(search *s)
 {
     const kni_known_refs *known = NULL;
     kni_repo cached;
-    kni_ahead publisher = {.is_running = false};
+    kni_ahead publisher = {.is_running = false}, moved = {.is_running = false};
     kn_error why = KN_ERROR_INIT, nothing = KN_ERROR_INIT;
     const bool is_cached = kni_cached_repo(s->hub, s->wanted.repo.id, &cached);
     // What is cached has a record most likely, and then nobody is asked.
     if (!is_cached && !s->wanted.consents && s->hub->settings.endpoint_is_trusted)
         kni_ahead_publisher(&publisher, s->hub, &s->wanted.repo);
+    if (!is_cached && s->wanted.ref)
+        kni_ahead_moved(&moved, s->hub, &s->wanted.repo, s->wanted.ref);
     kn_status st = kni_ask_refs(s->hub, &s->wanted.repo, is_cached, &known, &why);
     kni_ahead_end(&publisher);
+    kni_ahead_end(&moved);
     if (st == KN_OK) {
         s->revision->repo = known->repo;
         s->refs = &known->refs;
@@ -253,8 +256,9 @@ static kn_status look_for_move(search *s, bool follows, kn_revision **out)
     kn_status st;
     if (s->refs) {
         kni_ahead tree; // the next question of whoever resolves
+        const char *ref = s->wanted.ref ? s->wanted.ref : s->revision->commit;
         kni_ahead_tree(&tree, s->hub, &s->revision->repo, s->revision->commit);
-        st = kni_ask_moved(s->hub, &s->revision->repo, s->revision->commit, &known, s->err);
+        st = kni_ask_moved(s->hub, &s->revision->repo, ref, &known, s->err);
         kni_ahead_end(&tree);
     } else {
         st = kni_moved_cached(s->hub, s->revision, &cached, s->err);
