@@ -112,7 +112,9 @@ static kn_status fetch(kn_context *ctx, const kni_source *source, const char *va
     size_t size = 0;
     kn_package *package = NULL;
     kn_status st = kni_expect(revision, variant, &expected->sums, &hash, err);
-    if (st == KN_OK && !kni_cached_in(ctx->hub, &revision->repo, revision->commit, variant)) {
+    if (st == KN_OK)
+        st = kni_cached_in(ctx->hub, &revision->repo, revision->commit, variant, &cache, err);
+    if (st == KN_OK && !cache) {
         st = kn_hub_fetch_metadata(ctx->hub, revision, variant, &text, &size, err);
         if (st == KN_OK)
             st = kn_package_parse(text, size, revision->repo.id, variant, &package, err);

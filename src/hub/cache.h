@@ -38,8 +38,9 @@ kn_status kni_cache_list_commits(const kni_cache *cache, const kni_repo *repo, c
 // a block every file that trees/<commit>.json (a hint of huggingface_hub) lists for it, when there is one.
 kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, const char *commit,
                                   kni_names *out, kn_error *err);
-bool kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                           const char *variant);
+// Error: KN_ERR_NO_MEMORY alone.
+kn_status kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                                const char *variant, bool *yes, kn_error *err);
 
 // The absolute directory snapshots/<commit>/<path>, the caller's. KN_ERR_NOT_FOUND when it is not there.
 kn_status kni_cache_directory(const kni_cache *cache, const kni_repo *repo, const char *commit,

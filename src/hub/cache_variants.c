@@ -141,17 +141,19 @@ kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, 
     return st;
 }
 
-bool kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                           const char *variant)
+kn_status kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
+                                const char *variant, bool *yes, kn_error *err)
 {
     kni_snapshot snapshot;
     lazy_tree lazy = {.is_read = false};
-    bool yes = false;
-    if (!is_name(variant) || kni_snapshot_open(cache, repo, commit, &snapshot, NULL) != KN_OK)
-        return false;
-    if (is_whole(&snapshot, commit, variant, &lazy, &yes, NULL) != KN_OK)
-        yes = false;
+    *yes = false;
+    if (!is_name(variant))
+        return KN_OK;
+    kn_status st = kni_snapshot_open(cache, repo, commit, &snapshot, NULL);
+    if (st != KN_OK)
+        return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
+    st = is_whole(&snapshot, commit, variant, &lazy, yes, err);
     kni_tree_dispose(&lazy.tree);
     kni_snapshot_close(&snapshot);
-    return yes;
+    return st;
 }

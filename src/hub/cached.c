@@ -98,13 +98,18 @@ kn_status kni_cached_commit(const kn_hub *hub, const kni_repo *repo, const char 
     return st;
 }
 
-const kni_cache *kni_cached_in(const kn_hub *hub, const kni_repo *repo, const char *commit,
-                               const char *variant)
+kn_status kni_cached_in(const kn_hub *hub, const kni_repo *repo, const char *commit,
+                        const char *variant, const kni_cache **out, kn_error *err)
 {
-    for (size_t i = 0; i < hub->n_caches; ++i)
-        if (kni_cache_has_variant(hub->caches[i], repo, commit, variant))
-            return hub->caches[i];
-    return NULL;
+    kn_status st = KN_OK;
+    *out = NULL;
+    for (size_t i = 0; st == KN_OK && !*out && i < hub->n_caches; ++i) {
+        bool yes = false;
+        st = kni_cache_has_variant(hub->caches[i], repo, commit, variant, &yes, err);
+        if (st == KN_OK && yes)
+            *out = hub->caches[i];
+    }
+    return st;
 }
 
 static bool has_name(const kni_names *names, const char *name)

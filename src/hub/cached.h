@@ -15,9 +15,9 @@ kn_status kni_cached_refs(const kn_hub *hub, const kni_repo *repo, kni_refs *out
 kn_status kni_cached_commit(const kn_hub *hub, const kni_repo *repo, const char *prefix,
                             char commit[KNI_COMMIT_SIZE], kn_error *err);
 
-// The first cache with a whole variant; NULL.
-const kni_cache *kni_cached_in(const kn_hub *hub, const kni_repo *repo, const char *commit,
-                               const char *variant);
+// The first cache with a whole variant; *out NULL: none has it. Error: KN_ERR_NO_MEMORY alone.
+kn_status kni_cached_in(const kn_hub *hub, const kni_repo *repo, const char *commit,
+                        const char *variant, const kni_cache **out, kn_error *err);
 
 // The whole variants of a commit, of all caches, each once.
 kn_status kni_cached_variants(const kn_hub *hub, const kni_repo *repo, const char *commit,

@@ -145,10 +145,9 @@ kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *varian
         *is_new = false;
     kn_status st = check_variant(variant, err);
     *cache = NULL;
-    if (st != KN_OK)
-        return st;
-    *cache = kni_cached_in(hub, &revision->repo, revision->commit, variant);
-    if (!*cache) {
+    if (st == KN_OK)
+        st = kni_cached_in(hub, &revision->repo, revision->commit, variant, cache, err);
+    if (st == KN_OK && !*cache) {
         st = fetch_files(hub, revision, variant, is_new, err);
         *cache = hub->has_own_cache ? hub->caches[0] : NULL;
     }
@@ -311,12 +310,15 @@ static kn_status read_metadata(kn_hub *hub, const kn_revision *revision, const c
                                const char *path, kni_buf *out, kn_error *err)
 {
     const kni_known_tree *known = NULL;
-    const kni_cache *cache = kni_cached_in(hub, &revision->repo, revision->commit, variant);
+    const kni_cache *cache = NULL;
+    kn_status st = kni_cached_in(hub, &revision->repo, revision->commit, variant, &cache, err);
+    if (st != KN_OK)
+        return st;
     if (cache)
         return kni_cache_read_file(cache, &revision->repo, revision->commit, path, out, err);
     if (hub->settings.is_offline)
         return not_cached(hub, revision, variant, err);
-    const kn_status st = kni_ask_tree(hub, &revision->repo, revision->commit, false, &known, err);
+    st = kni_ask_tree(hub, &revision->repo, revision->commit, false, &known, err);
     if (st != KN_OK)
         return st;
     const kni_tree_file *file = find_file(&known->tree, path);

@@ -69,11 +69,13 @@ static kn_status list_tree(const kn_hub *hub, const kn_revision *revision, const
         if (!kni_span_cut(&rest, '/', &build) || !kni_span_cut(&rest, '/', &name) || !rest.data)
             continue; // a file of build/ itself
         if (!last || !kni_span_is(name, last->name)) {
-            const kn_status st = add(out, name.data, name.size, &last, err);
+            const kni_cache *cache = NULL;
+            kn_status st = add(out, name.data, name.size, &last, err);
+            if (st == KN_OK)
+                st = kni_cached_in(hub, &revision->repo, revision->commit, last->name, &cache, err);
             if (st != KN_OK)
                 return st;
-            last->is_cached =
-                kni_cached_in(hub, &revision->repo, revision->commit, last->name) != NULL;
+            last->is_cached = cache != NULL;
         }
         if (!kni_path_is_byte_code(tree->files[i].path))
             last->size_bytes += tree->files[i].size;

@@ -1,5 +1,6 @@
 // The spine over a hub: what is fetched when, what is refused before it runs, what is asked again.
 #include "hub/hub_world.h"
+#include "support/fail_alloc.h"
 #include "support/package_dir.h"
 
 #include "base/str.h"
@@ -393,6 +394,37 @@ static void test_pinned_later(void **state)
     }
 }
 
+// Each allocation on the way to a pinned kernel of the cache fails once: it is said, and is no reason not to get it the next time.
+static void test_memory(void **state)
+{
+    (void)state;
+    site s;
+    char sums[4096];
+    bool failed = true;
+    site_init(&s);
+    add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+    serve(&s, "n", WORLD_A);
+    write_sums(&s, "right.lock.sums", true, sums);
+    const kn_kernel_options opts = {
+        .struct_size = sizeof(opts), .repo_id = "o/n", .version = "~=1.0", .sums = sums};
+    open_context(&s, 0);
+    get(&s, opts);
+    for (size_t nth = 1; failed; ++nth)
+        for (int persist = 0; persist < 2; ++persist) {
+            kn_kernel *kernel = NULL;
+            kn_error err = KN_ERROR_INIT;
+            open_context(&s, KN_HUB_OFFLINE);
+            fail_alloc_install(FAIL_OURS | FAIL_JANSSON, nth, persist);
+            const kn_status st = kn_context_get_kernel(s.ctx, &opts, &kernel, NULL, &err);
+            failed = fail_alloc_remove();
+            if (failed ? st != KN_ERR_NO_MEMORY && st != KN_OK : st != KN_OK)
+                fail_msg("allocation %zu: %d, %s", nth, (int)st, kn_error_text(&err));
+            kn_error_dispose(&err);
+            assert_int_equal(kn_kernel_level(get(&s, opts)), KN_LEVEL_PINNED);
+        }
+    site_dispose(&s);
+}
+
 // A lock in the form with hashes loads only what it has the hash of, fetched or cached; one with no variant at all is no lock of commits.
 static void test_hashed_lock(void **state)
 {
@@ -566,8 +598,9 @@ int main(void)
         cmocka_unit_test(test_cold_and_warm), cmocka_unit_test(test_metadata_first),
         cmocka_unit_test(test_looks_further), cmocka_unit_test(test_damaged_cache),
         cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
-        cmocka_unit_test(test_pinned_later),  cmocka_unit_test(test_hashed_lock),
-        cmocka_unit_test(test_crowd),         cmocka_unit_test(test_explain_many),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_pinned_later),
+        cmocka_unit_test(test_hashed_lock),   cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_explain_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
