@@ -34,6 +34,11 @@ static void answer_all(hub_world *w, char *tree, size_t size)
     hub_world_answer(w, "/api/kernels/o/n/refs", WORLD_REFS);
     hub_world_answer(w, "/api/kernels/o/n/revision/ccccccc", "{\"sha\": \"" WORLD_C "\"}");
     hub_world_answer(w, "/api/organizations/o/overview", WORLD_TRUSTED);
+    hub_world_answer(w, "/api/kernels/o/old/refs",
+                     "{\"branches\": [{\"name\": \"v1\", \"targetCommit\": \"" WORLD_D
+                     "\"}], \"tags\": [], \"converts\": []}");
+    hub_world_answer(w, "/kernels/o/old/resolve/" WORLD_D "/kernel-status.toml",
+                     "kind = \"redirect\"\ndestination = \"o/n\"\nrevision = \"v0.2.0\"\n");
     hub_world_answer(w, FILE_AT(WORLD_C, "metadata.json"), WORLD_METADATA);
     hub_world_answer(w, FILE_AT(WORLD_C, "k.so"), library_text);
 }
@@ -41,7 +46,7 @@ static void answer_all(hub_world *w, char *tree, size_t size)
 // What a program does with a hub, in order.
 static kn_status converse(hub_world *w, kn_error *err)
 {
-    kn_revision *revision = NULL, *again = NULL;
+    kn_revision *revision = NULL, *again = NULL, *moved = NULL;
     kn_variants *variants = NULL, *all = NULL;
     kn_versions *versions = NULL;
     kn_cache_list *list = NULL;
@@ -70,6 +75,11 @@ static kn_status converse(hub_world *w, kn_error *err)
         st = kn_hub_resolve(w->hub, KN_HUB_WISH(.repo_id = "o/n", .revision = "ccccccc"), &again,
                             trace, err);
     if (st == KN_OK)
+        st = kn_hub_resolve(w->hub, KN_HUB_WISH(.repo_id = "o/old", .version = "1"), &moved, trace,
+                            err);
+    if (st == KN_OK)
+        assert_string_equal(kn_revision_moved_to(moved), "o/n@v0.2.0");
+    if (st == KN_OK)
         st = kn_hub_cache_list(w->hub, &list, err);
     if (st == KN_OK)
         st = kn_cache_list_get(list, 0, &item, err);
@@ -84,21 +94,34 @@ static kn_status converse(hub_world *w, kn_error *err)
     kn_versions_free(versions);
     kn_revision_free(revision);
     kn_revision_free(again);
+    kn_revision_free(moved);
     kn_trace_free(trace);
+    return st;
+}
+
+// The same redirect, from the cache.
+static kn_status move_offline(hub_world *w, kn_error *err)
+{
+    kn_revision *moved = NULL;
+    const kn_status st =
+        kn_hub_resolve(w->hub, KN_HUB_WISH(.repo_id = "o/old", .version = "1"), &moved, NULL, err);
+    if (st == KN_OK)
+        assert_string_equal(kn_revision_repo_id(moved), "o/n");
+    kn_revision_free(moved);
     return st;
 }
 
 static bool fails_well(hub_world *w, size_t nth, bool persist)
 {
     kn_error err = KN_ERROR_INIT;
-    hub_world_open(w, 0, true);
+    hub_world_open(w, KN_HUB_FOLLOW_REDIRECTS, true);
     fail_alloc_install(FAIL_OURS | FAIL_JANSSON, nth, persist);
     const kn_status st = converse(w, &err);
     const bool failed = fail_alloc_remove();
     if (st != KN_OK && st != KN_ERR_NO_MEMORY)
         fail_msg("allocation %zu%s: %s", nth, persist ? " and on" : "", kn_error_text(&err));
     kn_error_dispose(&err);
-    hub_world_open(w, 0, true);
+    hub_world_open(w, KN_HUB_FOLLOW_REDIRECTS, true);
     if (converse(w, &err) != KN_OK)
         fail_msg("after allocation %zu: %s", nth, kn_error_text(&err));
     return failed;
@@ -121,8 +144,39 @@ static void test_every_allocation(void **state)
     }
 }
 
+static void test_moved_offline(void **state)
+{
+    (void)state;
+    hub_world w;
+    char tree[2048], *dir = NULL;
+    kn_revision *revision = NULL;
+    bool failed = true;
+    hub_world_init(&w);
+    answer_all(&w, tree, sizeof(tree));
+    hub_world_open(&w, KN_HUB_FOLLOW_REDIRECTS, true);
+    assert_int_equal(kn_hub_resolve(w.hub, KN_HUB_WISH(.repo_id = "o/old", .version = "1"),
+                                    &revision, NULL, NULL),
+                     KN_OK);
+    assert_int_equal(kn_hub_fetch(w.hub, revision, WORLD_VARIANT, &dir, NULL), KN_OK);
+    kn_string_free(dir);
+    kn_revision_free(revision);
+    for (size_t nth = 1; failed; ++nth) {
+        kn_error err = KN_ERROR_INIT;
+        hub_world_open(&w, KN_HUB_OFFLINE | KN_HUB_FOLLOW_REDIRECTS, true);
+        fail_alloc_install(FAIL_OURS, nth, false);
+        const kn_status st = move_offline(&w, &err);
+        failed = fail_alloc_remove();
+        // What cannot be looked at, a folder or a record, counts as not there: a refusal of any kind, but never the old kernel.
+        if (st != KN_OK && !failed)
+            fail_msg("allocation %zu: %d, %s", nth, (int)st, kn_error_text(&err));
+        kn_error_dispose(&err);
+    }
+    hub_world_dispose(&w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_allocation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_allocation),
+                                       cmocka_unit_test(test_moved_offline)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
