@@ -379,6 +379,8 @@ static kn_status make_moved(void *user, void **answer, kn_error *err)
     else if (st != KN_ERR_CANCELLED && st != KN_ERR_NO_MEMORY)
         st = KN_OK; // no such file, or none that can be had: it has not moved
     if (st == KN_OK) {
+        if (request.answer.commit && kni_is_commit(request.answer.commit))
+            memcpy(known->commit, request.answer.commit, KNI_COMMIT_SIZE);
         known->text = request.body;
         request.body = (kni_buf){0};
         *answer = known;

@@ -39,7 +39,8 @@ kn_status kni_ask_publisher(kn_hub *hub, const char *owner, const kni_known_publ
 
 typedef struct kni_known_moved {
     kni_moved moved;
-    kni_buf text; // the file
+    kni_buf text;                 // the file
+    char commit[KNI_COMMIT_SIZE]; // whose it is; "" when the hub does not say
 } kni_known_moved;
 // kernel-status.toml of a ref or commit: *out NULL when there is none, or when it cannot be had.
 kn_status kni_ask_moved(kn_hub *hub, const kni_repo *repo, const char *ref,

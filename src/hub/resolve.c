@@ -268,7 +268,8 @@ static kn_status look_for_move(search *s, bool follows, kn_revision **out)
         st = tell_of_move(s, moved, follows);
     if (st == KN_OK && moved && follows)
         st = follow(s, moved, out);
-    if (st == KN_OK && known && follows)
+    // Asked by name: the ref may have moved since its commit was told.
+    if (st == KN_OK && known && follows && strcmp(known->commit, s->revision->commit) == 0)
         st = kni_moved_keep(s->hub, s->revision, &known->text, s->err);
     if (st != KN_OK) {
         kn_revision_free(*out);

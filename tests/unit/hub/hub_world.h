@@ -85,6 +85,13 @@ static inline void hub_world_answer(hub_world *w, const char *path, const char *
     http_server_add(w->server, (http_reply){.path = path, .body = body, .times = -1});
 }
 
+// kernel-status.toml, asked for by a ref that is this commit.
+static inline void hub_world_status(hub_world *w, const char *path, const char *head,
+                                    const char *body)
+{
+    http_server_add(w->server, (http_reply){.path = path, .head = head, .body = body, .times = -1});
+}
+
 static inline void hub_world_refuse(hub_world *w, const char *path, const char *head)
 {
     http_server_add(w->server, (http_reply){.path = path, .head = head, .times = -1});

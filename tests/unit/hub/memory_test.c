@@ -37,7 +37,8 @@ static void answer_all(hub_world *w, char *tree, size_t size)
     hub_world_answer(w, "/api/kernels/o/old/refs",
                      "{\"branches\": [{\"name\": \"v1\", \"targetCommit\": \"" WORLD_D
                      "\"}], \"tags\": [], \"converts\": []}");
-    hub_world_answer(w, "/kernels/o/old/resolve/" WORLD_D "/kernel-status.toml",
+    hub_world_status(w, "/kernels/o/old/resolve/v1/kernel-status.toml",
+                     "HTTP/1.1 200 OK\r\nX-Repo-Commit: " WORLD_D "\r\n",
                      "kind = \"redirect\"\ndestination = \"o/n\"\nrevision = \"v0.2.0\"\n");
     hub_world_answer(w, FILE_AT(WORLD_C, "metadata.json"), WORLD_METADATA);
     hub_world_answer(w, FILE_AT(WORLD_C, "k.so"), library_text);

@@ -501,7 +501,8 @@ static void test_moved(void **state)
         const kn_hub_wish wish = {.repo_id = "o/n", .version = "2", .trust_remote_code = 1};
         hub_world_init(&w);
         answer_repo(&w);
-        hub_world_answer(&w, "/kernels/o/n/resolve/v2/kernel-status.toml", status);
+        hub_world_status(&w, "/kernels/o/n/resolve/v2/kernel-status.toml",
+                         "HTTP/1.1 200 OK\r\nX-Repo-Commit: " WORLD_B "\r\n", status);
         hub_world_answer(&w, "/api/kernels/p/q/refs", there);
         hub_world_open(&w, follows ? KN_HUB_ONLINE | KN_HUB_FOLLOW_REDIRECTS : 0, true);
         if (follows) { // consent was for o/n: p is judged by itself
