@@ -210,7 +210,7 @@ def load(top):
         done = checked(client.run(*args, program=str(BUILD / "bin" / "hub_load")))
         figures = json.loads(done.stdout)
         sockets, _ = client.sockets(*args, traced=str(BUILD / "bin" / "hub_load"))
-        peer = theirs(client, PEER_LOAD, args) / 100
+        peer = theirs(client, PEER_LOAD, args)[0] / 100
         say(bench="hub_load", **figures, sockets=sockets, kernels_py_ms=1e3 * peer, fresh_ratio=1e3 * peer / figures["fresh_ms"],
             again_ratio=1e6 * peer / figures["again_us"])
 
