@@ -50,7 +50,7 @@ static inline void hub_world_open(hub_world *w, uint32_t flags, bool trusted)
         KN_HUB_OPTIONS(.endpoint = endpoint, .token = "", .cache_dir = cache, .state_dir = state,
                        .trusted_endpoints = &endpoint, .n_trusted_endpoints = trusted ? 1 : 0,
                        .log = hub_world_log, .log_user = w, .log_level = KN_LOG_INFO,
-                       .flags = flags ? flags : KN_HUB_ONLINE),
+                       .flags = flags & KN_HUB_OFFLINE ? flags : flags | KN_HUB_ONLINE),
         &w->hub, &err);
     if (st != KN_OK)
         fail_msg("the hub: %s", kn_error_text(&err));
