@@ -78,7 +78,9 @@ static kn_status find_release(const rule *r, const kni_refs *refs, char out[256]
         st = kni_ask_refs(r->hub, &r->revision->repo, false, &known, r->err);
         refs = st == KN_OK ? &known->refs : NULL;
     }
-    const kni_ref *ref = refs ? kni_released_as(refs, r->revision->commit, r->revision->ref) : NULL;
+    const kni_ref *ref = NULL;
+    if (st == KN_OK)
+        st = kni_released_as(refs, r->revision->commit, r->revision->ref, &ref, r->err);
     if (ref)
         snprintf(out, 256, "%s", ref->name);
     return st;

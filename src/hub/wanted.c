@@ -285,31 +285,37 @@ kn_status kni_candidates_none(const kni_candidates *candidates, const kni_wanted
     return st;
 }
 
-static bool is_release(const kni_ref *ref, bool is_branch)
+static kn_status ask_release(const kni_ref *ref, bool is_branch, bool *is, kn_error *err)
 {
     kni_version *version = NULL;
-    if (is_branch)
-        return strcmp(ref->name, "main") == 0 || kni_version_branch(ref->name) >= 0;
-    const bool is =
-        ref->name[0] == 'v' && kni_version_parse(ref->name + 1, &version, NULL) == KN_OK && version;
+    *is = is_branch && (strcmp(ref->name, "main") == 0 || kni_version_branch(ref->name) >= 0);
+    if (is_branch || ref->name[0] != 'v')
+        return KN_OK;
+    const kn_status st = kni_version_parse(ref->name + 1, &version, err);
+    *is = version != NULL;
     kni_version_free(version);
-    return is;
+    return st;
 }
 
-const kni_ref *kni_released_as(const kni_refs *refs, const char *commit, const char *asked)
+kn_status kni_released_as(const kni_refs *refs, const char *commit, const char *asked,
+                          const kni_ref **out, kn_error *err)
 {
     const kni_ref_list *const lists[] = {&refs->tags, &refs->branches};
-    const kni_ref *found = NULL;
+    *out = NULL;
     for (size_t l = 0; l < KN_LEN(lists); ++l)
         for (size_t i = 0; i < lists[l]->count; ++i) {
             const kni_ref *ref = &lists[l]->refs[i];
             const bool is_asked = asked && strcmp(ref->name, asked) == 0;
-            if ((found && !is_asked) || strcmp(ref->commit, commit) != 0 ||
-                !is_release(ref, lists[l] == &refs->branches))
+            bool is = false;
+            if ((*out && !is_asked) || strcmp(ref->commit, commit) != 0)
                 continue;
-            found = ref;
-            if (is_asked)
-                return found;
+            const kn_status st = ask_release(ref, lists[l] == &refs->branches, &is, err);
+            if (st != KN_OK)
+                return st;
+            if (is)
+                *out = ref;
+            if (is && is_asked)
+                return KN_OK;
         }
-    return found;
+    return KN_OK;
 }

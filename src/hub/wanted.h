@@ -58,7 +58,8 @@ kn_status kni_candidates_none(const kni_candidates *candidates, const kni_wanted
                               const char *where, kn_error *err);
 
 // Is the commit the target of a release tag, of a version branch, or of main? The ref, preferably the one that was asked for ("" or
-// NULL: none was); or NULL.
-const kni_ref *kni_released_as(const kni_refs *refs, const char *commit, const char *asked);
+// NULL: none was); or NULL. Error: KN_ERR_NO_MEMORY.
+kn_status kni_released_as(const kni_refs *refs, const char *commit, const char *asked,
+                          const kni_ref **out, kn_error *err);
 
 #endif
