@@ -64,9 +64,13 @@ def for_everybody(program, _made={}):
                 shutil.copy2(program.with_name(name), top / "bin" / name)
             for library in (program.parent.parent / "lib").glob("*.so*"):
                 shutil.copy2(library, top / "lib" / library.name)
+            environment = {"LD_LIBRARY_PATH": str(top / "lib")}
+            before, found, suppressions = os.environ.get("TSAN_OPTIONS", "").partition("suppressions=")
+            if found:
+                environment["TSAN_OPTIONS"] = f"{before}{found}{shutil.copy2(suppressions, top)}"
             for path in (top, *top.rglob("*")):
                 path.chmod(0o755)
-            _made[program] = top / "bin" / program.name, {"LD_LIBRARY_PATH": str(top / "lib")}
+            _made[program] = top / "bin" / program.name, environment
     return _made[program]
 
 
