@@ -53,3 +53,16 @@ void kni_blob_hash_dispose(kni_blob_hash *hash)
     EVP_MD_CTX_free(hash->context);
     hash->context = NULL;
 }
+
+kn_status kni_blob_hash_bytes(size_t n_digits, const void *data, size_t size,
+                              char blob[KNI_SHA256_SIZE], kn_error *err)
+{
+    kni_blob_hash hash = {NULL};
+    kn_status st = kni_blob_hash_begin(&hash, n_digits, size, err);
+    if (st == KN_OK)
+        st = kni_blob_hash_add(&hash, data, size, err);
+    if (st == KN_OK)
+        st = kni_blob_hash_end(&hash, blob, err);
+    kni_blob_hash_dispose(&hash);
+    return st;
+}

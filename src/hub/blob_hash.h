@@ -20,4 +20,8 @@ kn_status kni_blob_hash_add(kni_blob_hash *hash, const void *data, size_t size, 
 kn_status kni_blob_hash_end(kni_blob_hash *hash, char blob[KNI_SHA256_SIZE], kn_error *err);
 void kni_blob_hash_dispose(kni_blob_hash *hash); // fine on zeros
 
+// The name of content that is in memory.
+kn_status kni_blob_hash_bytes(size_t n_digits, const void *data, size_t size,
+                              char blob[KNI_SHA256_SIZE], kn_error *err);
+
 #endif

@@ -221,6 +221,21 @@ kn_status kni_cache_commit_blob(kni_cache_writer *writer, kni_blob_file *file, k
     return st;
 }
 
+kn_status kni_cache_put_blob(kni_cache_writer *writer, const char *blob, const void *data,
+                             size_t size, kn_error *err)
+{
+    kni_blob_file file = KNI_BLOB_FILE_INIT;
+    if (kni_cache_has_blob(writer, blob, size))
+        return KN_OK;
+    kn_status st = kni_cache_begin_blob(writer, blob, size, &file, err);
+    if (st == KN_OK)
+        st = kni_cache_append_blob(writer, &file, data, size, err);
+    if (st == KN_OK)
+        return kni_cache_commit_blob(writer, &file, err);
+    kni_cache_abandon_blob(writer, &file);
+    return st;
+}
+
 void kni_cache_abandon_blob(kni_cache_writer *writer, kni_blob_file *file)
 {
     if (file->fd < 0)

@@ -50,6 +50,9 @@ kn_status kni_cache_restart_blob(kni_cache_writer *writer, kni_blob_file *file, 
 kn_status kni_cache_commit_blob(kni_cache_writer *writer, kni_blob_file *file, kn_error *err);
 void kni_cache_abandon_blob(kni_cache_writer *writer,
                             kni_blob_file *file); // fine for one with fd -1
+// All of that for content that is in memory and was checked. A blob that is there already is left alone.
+kn_status kni_cache_put_blob(kni_cache_writer *writer, const char *blob, const void *data,
+                             size_t size, kn_error *err);
 
 // Puts a file into the snapshot: a link to the blob, by rename, with its directories. What is there in another form is replaced, the
 // right one is left alone. Where links cannot be made (or without_symlinks), the blob is moved there when may_move (this run downloaded

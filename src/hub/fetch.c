@@ -230,20 +230,15 @@ static kn_status check_content(const kn_revision *revision, const kni_tree_file 
                                const kni_http_request *request, kn_error *err)
 {
     char is[KNI_SHA256_SIZE];
-    kni_blob_hash hash = {0};
     const char *blob = kni_tree_file_blob(file);
     if (!blob[0])
         return KN_OK; // a masked listing: the files are checked against their ETag when they are fetched
-    kn_status st = kni_blob_hash_begin(&hash, strlen(blob), request->body.size, err);
-    if (st == KN_OK)
-        st = kni_blob_hash_add(&hash, kni_buf_text(&request->body), request->body.size, err);
-    if (st == KN_OK)
-        st = kni_blob_hash_end(&hash, is, err);
+    kn_status st = kni_blob_hash_bytes(strlen(blob), kni_buf_text(&request->body),
+                                       request->body.size, is, err);
     if (st == KN_OK && strcmp(is, blob) != 0)
         st = kn_error_set(err, KN_ERR_UNTRUSTED,
                           "%s: %s (commit %s) hashes to %s, but the hub lists %s",
                           revision->repo.id, file->path, revision->commit, is, blob);
-    kni_blob_hash_dispose(&hash);
     return st;
 }
 
@@ -252,18 +247,11 @@ static void keep_blob(kn_hub *hub, const kn_revision *revision, const kni_tree_f
                       const kni_buf *body)
 {
     kni_cache_writer *writer = NULL;
-    kni_blob_file aside = KNI_BLOB_FILE_INIT;
     const char *blob = kni_tree_file_blob(file);
     if (!hub->has_own_cache || !blob[0] || body->size == 0 ||
         kni_cache_writer_open(hub->caches[0], &revision->repo, &writer, NULL) != KN_OK)
         return;
-    if (!kni_cache_has_blob(writer, blob, body->size) &&
-        kni_cache_begin_blob(writer, blob, body->size, &aside, NULL) == KN_OK) {
-        if (kni_cache_append_blob(writer, &aside, body->data, body->size, NULL) == KN_OK)
-            kni_cache_commit_blob(writer, &aside, NULL);
-        else
-            kni_cache_abandon_blob(writer, &aside);
-    }
+    kni_cache_put_blob(writer, blob, body->data, body->size, NULL);
     kni_cache_writer_close(writer);
 }
 

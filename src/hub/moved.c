@@ -4,44 +4,19 @@
 #include "hub/blob_hash.h"
 #include "hub/cache_write.h"
 
-// The name by which git has the content, and the hub too: it is no large file.
-static kn_status name_of(const kni_buf *text, char blob[KNI_SHA256_SIZE], kn_error *err)
-{
-    kni_blob_hash hash = {NULL};
-    kn_status st = kni_blob_hash_begin(&hash, 40, text->size, err);
-    if (st == KN_OK)
-        st = kni_blob_hash_add(&hash, kni_buf_text(text), text->size, err);
-    if (st == KN_OK)
-        st = kni_blob_hash_end(&hash, blob, err);
-    kni_blob_hash_dispose(&hash);
-    return st;
-}
-
-static kn_status write_blob(kni_cache_writer *writer, const char *blob, const kni_buf *text,
-                            kn_error *err)
-{
-    kni_blob_file file = KNI_BLOB_FILE_INIT;
-    kn_status st = kni_cache_begin_blob(writer, blob, text->size, &file, err);
-    if (st == KN_OK)
-        st = kni_cache_append_blob(writer, &file, kni_buf_text(text), text->size, err);
-    if (st == KN_OK)
-        return kni_cache_commit_blob(writer, &file, err);
-    kni_cache_abandon_blob(writer, &file);
-    return st;
-}
-
 static kn_status keep(kni_cache *cache, const kn_revision *revision, const kni_buf *text,
                       kn_error *err)
 {
     char blob[KNI_SHA256_SIZE];
     kni_cache_writer *writer = NULL;
-    kn_status st = name_of(text, blob, err);
+    // The name by which git has the content, and the hub too: it is no large file.
+    kn_status st =
+        kni_blob_hash_bytes(KNI_SHA1_SIZE - 1, kni_buf_text(text), text->size, blob, err);
     if (st == KN_OK)
         st = kni_cache_writer_open(cache, &revision->repo, &writer, err);
     if (st == KN_OK &&
         !kni_cache_has_file(writer, revision->commit, KNI_MOVED_FILE, blob, text->size)) {
-        if (!kni_cache_has_blob(writer, blob, text->size))
-            st = write_blob(writer, blob, text, err);
+        st = kni_cache_put_blob(writer, blob, kni_buf_text(text), text->size, err);
         if (st == KN_OK)
             st = kni_cache_link_file(writer, revision->commit, KNI_MOVED_FILE, blob, false, err);
     }

@@ -47,15 +47,12 @@ static void serve(site *s, const char *name, const char *commit)
     for (size_t i = 0; i < files.count; ++i) {
         kni_buf bytes = KNI_BUF_ANY, path = KNI_BUF_ANY;
         char local[PACKAGE_PATH_MAX], blob[KNI_SHA256_SIZE];
-        kni_blob_hash hash = {0};
         const bool is_large = kni_span_ends(kni_span_of(files.names[i]), ".so");
         if (strcmp(files.names[i], "canary") == 0)
             continue;
         package_read(package_path(s->dir.root, files.names[i], local), &bytes);
-        assert_int_equal(kni_blob_hash_begin(&hash, is_large ? 64 : 40, bytes.size, NULL), KN_OK);
-        assert_int_equal(kni_blob_hash_add(&hash, bytes.data, bytes.size, NULL), KN_OK);
-        assert_int_equal(kni_blob_hash_end(&hash, blob, NULL), KN_OK);
-        kni_blob_hash_dispose(&hash);
+        assert_int_equal(
+            kni_blob_hash_bytes(is_large ? 64 : 40, bytes.data, bytes.size, blob, NULL), KN_OK);
         kni_buf_printf(
             &tree, "%s{\"type\": \"file\", \"path\": \"%s\", \"size\": %zu, \"oid\": \"%s\"",
             tree.size ? ", " : "[", files.names[i], bytes.size, is_large ? WORLD_D : blob);

@@ -11,11 +11,7 @@ static const char library_text[] = "\177ELF of a kind";
 
 static void blob_of(const char *content, size_t n_digits, char out[KNI_SHA256_SIZE])
 {
-    kni_blob_hash hash = {0};
-    assert_int_equal(kni_blob_hash_begin(&hash, n_digits, strlen(content), NULL), KN_OK);
-    assert_int_equal(kni_blob_hash_add(&hash, content, strlen(content), NULL), KN_OK);
-    assert_int_equal(kni_blob_hash_end(&hash, out, NULL), KN_OK);
-    kni_blob_hash_dispose(&hash);
+    assert_int_equal(kni_blob_hash_bytes(n_digits, content, strlen(content), out, NULL), KN_OK);
 }
 
 static void answer_all(hub_world *w, char *tree, size_t size)
