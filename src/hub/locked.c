@@ -46,8 +46,10 @@ static kn_status take_lock_sums(const kni_wanted *wanted, const char *path, cons
     kni_sums sums = {0};
     kn_status st = kni_sums_read(path, &sums, err);
     const kni_sum_kernel *found = NULL;
+    // A lock may have several versions of a repository: that of its commit, else any, to say that it differs.
     for (size_t i = 0; st == KN_OK && i < sums.count; ++i)
-        if (strcmp(sums.kernels[i].repo.id, wanted->repo.id) == 0)
+        if (strcmp(sums.kernels[i].repo.id, wanted->repo.id) == 0 &&
+            (!found || strcmp(found->commit, commit) != 0))
             found = &sums.kernels[i];
     if (st == KN_OK && !found)
         st = kn_error_set(err, KN_ERR_FORMAT,

@@ -474,6 +474,33 @@ static void test_equal_tags(void **state)
     hub_world_dispose(&w);
 }
 
+// A lock may name a repository with several versions: the first counts, and the sums of its commit.
+static void test_locked_versions(void **state)
+{
+    (void)state;
+    static const char lock[] =
+        "[{\"dependency\": {\"repo-id\": \"o/n\", \"version\": 1}, \"lock\": {\"commit\": "
+        "\"" WORLD_A
+        "\"}}, {\"dependency\": {\"repo-id\": \"o/n\", \"version\": 2}, \"lock\": {\"commit\": "
+        "\"" WORLD_B "\"}}]";
+    static const char sums[] =
+        "{\"format\": \"kernels.lock.sums\", \"version\": 1, \"source\": \"pyproject.toml\", "
+        "\"kernels\": [{\"repo_id\": \"o/n\", \"repo_type\": \"kernel\", \"version\": \"1\", "
+        "\"ref\": "
+        "\"v1\", \"commit\": \"" WORLD_A "\", \"variants\": {}}, {\"repo_id\": \"o/n\", "
+        "\"repo_type\": \"kernel\", \"version\": \"2\", \"ref\": \"v2\", \"commit\": \"" WORLD_B
+        "\", \"variants\": {}}]}";
+    hub_world w;
+    char path[4096];
+    hub_world_init(&w);
+    temp_dir_text(w.dir, "kernels.lock", lock);
+    temp_dir_text(w.dir, "kernels.lock.sums", sums);
+    snprintf(path, sizeof(path), "%s/kernels.lock", w.dir);
+    hub_world_open(&w, KN_HUB_OFFLINE, true);
+    assert_found(&w, (kn_hub_wish){.repo_id = "o/n", .lock = path}, WORLD_A, "a lock with content");
+    hub_world_dispose(&w);
+}
+
 static void test_short_commits(void **state)
 {
     (void)state;
@@ -629,10 +656,10 @@ int main(void)
         cmocka_unit_test(test_publishers),    cmocka_unit_test(test_plain_http),
         cmocka_unit_test(test_records),       cmocka_unit_test(test_offline),
         cmocka_unit_test(test_network_fails), cmocka_unit_test(test_equal_tags),
-        cmocka_unit_test(test_short_commits), cmocka_unit_test(test_moved),
-        cmocka_unit_test(test_moved_cached),  cmocka_unit_test(test_renamed),
-        cmocka_unit_test(test_moved_refs),    cmocka_unit_test(test_hidden_tags),
-        cmocka_unit_test(test_other_owners),
+        cmocka_unit_test(test_short_commits), cmocka_unit_test(test_locked_versions),
+        cmocka_unit_test(test_moved),         cmocka_unit_test(test_moved_cached),
+        cmocka_unit_test(test_renamed),       cmocka_unit_test(test_moved_refs),
+        cmocka_unit_test(test_hidden_tags),   cmocka_unit_test(test_other_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
