@@ -144,8 +144,7 @@ kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *varian
     if (is_new)
         *is_new = false;
     kn_status st = check_variant(variant, err);
-    *cache = NULL;
-    if (st == KN_OK)
+    if (st == KN_OK && !*cache)
         st = kni_cached_in(hub, &revision->repo, revision->commit, variant, cache, err);
     if (st == KN_OK && !*cache) {
         st = fetch_files(hub, revision, variant, is_new, err);
