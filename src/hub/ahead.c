@@ -9,9 +9,11 @@ static void *run(void *data)
     return NULL;
 }
 
-static void begin(kni_ahead *ahead, void (*ask)(kni_ahead *ahead))
+static void begin(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *what,
+                  void (*ask)(kni_ahead *ahead))
 {
-    ahead->ask = ask;
+    *ahead = (kni_ahead){.hub = hub, .repo = *repo, .ask = ask};
+    snprintf(ahead->what, sizeof(ahead->what), "%s", what);
     ahead->is_running = pthread_create(&ahead->thread, NULL, run, ahead) == 0;
 }
 
@@ -35,23 +37,19 @@ static void ask_moved(kni_ahead *ahead)
 
 void kni_ahead_publisher(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo)
 {
-    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
-    kni_repo_owner(repo, ahead->what);
-    begin(ahead, ask_publisher);
+    char owner[KNI_REPO_ID_MAX];
+    kni_repo_owner(repo, owner);
+    begin(ahead, hub, repo, owner, ask_publisher);
 }
 
 void kni_ahead_tree(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *commit)
 {
-    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
-    snprintf(ahead->what, sizeof(ahead->what), "%s", commit);
-    begin(ahead, ask_tree);
+    begin(ahead, hub, repo, commit, ask_tree);
 }
 
 void kni_ahead_moved(kni_ahead *ahead, kn_hub *hub, const kni_repo *repo, const char *ref)
 {
-    *ahead = (kni_ahead){.hub = hub, .repo = *repo};
-    snprintf(ahead->what, sizeof(ahead->what), "%s", ref);
-    begin(ahead, ask_moved);
+    begin(ahead, hub, repo, ref, ask_moved);
 }
 
 void kni_ahead_end(kni_ahead *ahead)
