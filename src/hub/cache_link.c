@@ -11,7 +11,6 @@
 #include "hub/cache_writer.h"
 
 enum {
-    LINK_TRIES = 16,
     COPY_CHUNK = 64 * 1024,
 };
 
@@ -81,34 +80,33 @@ bool kni_cache_has_file(const kni_cache_writer *writer, const char *commit, cons
     return yes;
 }
 
-// A link, made in blobs/ and renamed. *can: this file system has links.
+// A link, made aside and renamed: in a directory that is held, since a link cannot be. *can: this file system has links.
 static kn_status place_link(const kni_cache_writer *writer, const kni_at *dir, const char *name,
                             size_t levels, const char *blob, bool *can, kn_error *err)
 {
+    static const char link[] = "link";
     char temp[KNI_TEMP_NAME_SIZE];
+    kni_at aside = KNI_AT_NONE;
     kni_buf text = KNI_BUF_ANY;
     int number = 0;
     *can = true;
     kn_status st = kni_link_text(&text, levels, blob, err);
-    for (int i = 0; st == KN_OK && i < LINK_TRIES; ++i) {
-        kni_temp_name(blob, temp);
-        number = 0;
-        if (symlinkat(text.data, writer->blobs.fd, temp) != 0) {
-            number = errno;
-            if (number == EEXIST)
-                continue;
-            *can = number != EPERM && number != EOPNOTSUPP && number != ENOSYS;
-            break;
-        }
-        if (renameat(writer->blobs.fd, temp, dir->fd, name) == 0)
-            break;
+    if (st == KN_OK)
+        st = kni_temp_make_dir(writer, blob, temp, &aside, err);
+    if (st != KN_OK)
+        goto done;
+    if (symlinkat(text.data, aside.fd, link) != 0) {
         number = errno;
-        unlinkat(writer->blobs.fd, temp, 0);
-        if (number != ENOENT) // else somebody's sweep took it: a link cannot be locked
-            break;
+        *can = number != EPERM && number != EOPNOTSUPP && number != ENOSYS;
+    } else if (renameat(aside.fd, link, dir->fd, name) != 0) {
+        number = errno;
+        unlinkat(aside.fd, link, 0);
     }
-    if (st == KN_OK && number != 0 && *can)
+    unlinkat(writer->blobs.fd, temp, AT_REMOVEDIR);
+    if (number != 0 && *can)
         st = kni_at_fail(dir, name, number, "cannot put the link there", err);
+done:
+    kni_at_close(&aside);
     kni_buf_dispose(&text);
     return st;
 }

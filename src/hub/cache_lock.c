@@ -142,8 +142,8 @@ void kni_cache_watch_blob(const kni_cache_writer *writer, const char *blob, uint
         closedir(dir);
 }
 
-// Does nobody hold this temporary any more? A link cannot be held: who lost it makes another. What can be is held through *fd from here
-// until it is gone: who has just made it and not locked it yet finds it locked, or without a name.
+// Does nobody hold this temporary any more? A link cannot be held, and is nobody's. What can be is held through *fd from here until it is
+// gone: who has just made it and not locked it yet finds it locked, or without a name.
 static bool is_abandoned(const kni_cache_writer *writer, const char *name, const struct stat *info,
                          int *fd)
 {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -112,13 +111,10 @@ static kn_status remove_snapshot(const kni_cache_writer *writer, const kni_at *s
 {
     char temp[KNI_TEMP_NAME_SIZE];
     kni_at trash = KNI_AT_NONE;
-    kni_temp_name(commit, temp);
-    if (mkdirat(writer->blobs.fd, temp, 0700) != 0)
-        return kni_at_fail(&writer->blobs, temp, errno, "cannot create the directory", err);
-    kn_status st = kni_at_open(&writer->blobs, temp, false, &trash, err);
-    if (st == KN_OK)
-        (void)flock(trash.fd, LOCK_EX | LOCK_NB);
-    if (st == KN_OK && renameat(snapshots->fd, commit, trash.fd, commit) != 0)
+    kn_status st = kni_temp_make_dir(writer, commit, temp, &trash, err);
+    if (st != KN_OK)
+        return st;
+    if (renameat(snapshots->fd, commit, trash.fd, commit) != 0)
         st = kni_at_fail(snapshots, commit, errno, "cannot move the snapshot away", err);
     const kn_status removed = kni_at_remove(&writer->blobs, temp, freed, err);
     kni_at_close(&trash);

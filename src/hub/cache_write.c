@@ -19,7 +19,9 @@
     "Signature: 8a477f597d28d172789f06886806bc55\n"                                                \
     "# This directory holds what was downloaded from a hub of kernels and models.\n"
 
-enum { TEMP_TRIES = 16 };
+enum {
+    TEMP_TRIES = 1024
+}; // each may be lost to a sweep between its making and its lock; sweeps are few, but may come in a row
 
 void kni_temp_name(const char *stem, char out[KNI_TEMP_NAME_SIZE])
 {
@@ -95,12 +97,21 @@ void kni_cache_writer_close(kni_cache_writer *writer)
     kni_free(writer);
 }
 
+// Holds a temporary that was made just now. Somebody's sweep may have come before the lock: then that has it, or the name is gone already.
+// Where there are no locks nobody sweeps.
+static bool hold(int fd)
+{
+    struct stat info;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return false;
+    return fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
 kn_status kni_temp_make(const kni_cache_writer *writer, const char *stem,
                         char out[KNI_TEMP_NAME_SIZE], int *fd, kn_error *err)
 {
     int number = EEXIST;
     for (int i = 0; i < TEMP_TRIES; ++i) {
-        struct stat info;
         kni_temp_name(stem, out);
         *fd =
             openat(writer->blobs.fd, out, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -110,15 +121,37 @@ kn_status kni_temp_make(const kni_cache_writer *writer, const char *stem,
                 continue;
             break;
         }
-        // Somebody's sweep may have come between open and flock: it has the lock, or the name is gone already. Where there are no
-        // locks nobody sweeps.
-        const bool is_swept = flock(*fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-        if (!is_swept && fstat(*fd, &info) == 0 && info.st_nlink > 0)
+        if (hold(*fd))
             return KN_OK;
         close(*fd);
         *fd = -1;
     }
     return kni_at_fail(&writer->blobs, out, number, "cannot create the file", err);
+}
+
+kn_status kni_temp_make_dir(const kni_cache_writer *writer, const char *stem,
+                            char out[KNI_TEMP_NAME_SIZE], kni_at *dir, kn_error *err)
+{
+    int number = EEXIST;
+    for (int i = 0; i < TEMP_TRIES; ++i) {
+        *dir = KNI_AT_NONE;
+        kni_temp_name(stem, out);
+        if (mkdirat(writer->blobs.fd, out, 0700) != 0) {
+            number = errno;
+            if (number == EEXIST)
+                continue;
+            break;
+        }
+        const kn_status st = kni_at_open(&writer->blobs, out, false, dir, NULL);
+        if (st == KN_OK && hold(dir->fd))
+            return KN_OK;
+        kni_at_close(dir);
+        if (st == KN_ERR_NO_MEMORY) {
+            unlinkat(writer->blobs.fd, out, AT_REMOVEDIR);
+            return kni_no_memory(err);
+        }
+    }
+    return kni_at_fail(&writer->blobs, out, number, "cannot create the directory", err);
 }
 
 kn_status kni_temp_append(const kni_cache_writer *writer, int fd, const char *name,

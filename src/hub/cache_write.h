@@ -1,9 +1,9 @@
 // The writing side of a cache: what a download puts into it. Everything is written aside and renamed, so that a reader (ours, or
 // huggingface_hub) sees a whole file or none, whatever moment the writer dies at.
 //
-// Temporaries lie in {folder}/blobs as "{blob}.kn-{8 hex}.incomplete", held by flock while they are written: blobs, but also links and
-// refs on their way to snapshots/ and refs/, where a stranger would be taken for a file or a ref. kni_cache_sweep removes those whose
-// writer died.
+// Temporaries lie in {folder}/blobs as "{blob}.kn-{8 hex}.incomplete", held by flock while they are written: blobs, but also refs and (in
+// a directory, since a link cannot be held) links on their way to refs/ and snapshots/, where a stranger would be taken for a ref or a
+// file. kni_cache_sweep removes those whose writer died.
 #ifndef KNI_HUB_CACHE_WRITE_H
 #define KNI_HUB_CACHE_WRITE_H
 

@@ -23,6 +23,9 @@ bool kni_temp_is_ours(const char *name);
 // Makes a temporary in blobs/ that is held by flock where there are locks. stem: a blob's or a commit's name.
 kn_status kni_temp_make(const kni_cache_writer *writer, const char *stem,
                         char out[KNI_TEMP_NAME_SIZE], int *fd, kn_error *err);
+// A directory of that kind, for what cannot be held by itself: a link on its way, a snapshot on its way out. kni_at_remove takes it away.
+kn_status kni_temp_make_dir(const kni_cache_writer *writer, const char *stem,
+                            char out[KNI_TEMP_NAME_SIZE], kni_at *dir, kn_error *err);
 kn_status kni_temp_append(const kni_cache_writer *writer, int fd, const char *name,
                           const void *data, size_t size, kn_error *err);
 // fdatasync, then rename to `name` of `at`; the temporary is gone in any case. fd stays the caller's.
