@@ -89,6 +89,23 @@ KN_API kn_status kn_context_tvm_ffi(kn_context *ctx, kn_tvm_ffi *out, kn_error *
 /** A loaded kernel: one for each package that was loaded, borrowed until the context closes. Immutable. */
 typedef struct kn_kernel kn_kernel;
 
+/**
+ * What a host can run beside tvm-ffi functions: PyTorch, and so the packages that are written for it in Python or as its extensions.
+ * The host imports those itself, from bytes that were checked (kn_kernel_is_hosted, kn_kernel_read).
+ */
+typedef struct kn_framework {
+    size_t struct_size;
+    int32_t torch_major; // 0: there is none
+    int32_t torch_minor;
+    const char *torch_abi; // "cxx11" or "cxx98"; NULL: not known
+} kn_framework;
+
+#ifdef __cplusplus
+#define KN_FRAMEWORK_INIT (kn_framework{sizeof(kn_framework), 0, 0, nullptr})
+#else
+#define KN_FRAMEWORK_INIT ((kn_framework){.struct_size = sizeof(kn_framework)})
+#endif
+
 /** Which kernel, for which device. Strings are borrowed for the call. */
 typedef struct kn_kernel_options {
     size_t struct_size;
@@ -100,13 +117,15 @@ typedef struct kn_kernel_options {
     const char *device; // device type; NULL: "cpu"
     int32_t device_index;
     uint32_t trust_remote_code;
-    const char *sums; // absolute path of a *.lock.sums, with repo_id and without lock
+    const char *sums;              // absolute path of a *.lock.sums, with repo_id and without lock
+    const kn_framework *framework; // NULL: packages for tvm-ffi alone
+    const char *user_agent;        // put before the hub's in the requests of this call; NULL: none
 } kn_kernel_options;
 
 #ifdef __cplusplus
 #define KN_KERNEL_OPTIONS_INIT                                                                     \
     (kn_kernel_options{sizeof(kn_kernel_options), nullptr, nullptr, nullptr, nullptr, nullptr,     \
-                       nullptr, 0, 0, nullptr})
+                       nullptr, 0, 0, nullptr, nullptr, nullptr})
 #else
 #define KN_KERNEL_OPTIONS_INIT ((kn_kernel_options){.struct_size = sizeof(kn_kernel_options)})
 #define KN_KERNEL_OPTIONS(...)                                                                     \
@@ -146,6 +165,28 @@ KN_API const char *kn_kernel_revision(const kn_kernel *kernel);
 
 /** How far its bytes are to be believed; none for a directory of this machine. Threads: any. */
 KN_API kn_level kn_kernel_level(const kn_kernel *kernel);
+
+/**
+ * Is it a package that the host imports (for PyTorch, or Python around tvm-ffi without layers of its own)? It has no functions then.
+ * Never for a host without a framework.
+ */
+KN_API bool kn_kernel_is_hosted(const kn_kernel *kernel);
+
+/** The files that were checked, without byte code: relative paths, sorted bytewise. NULL when index is not below the count. Borrowed. */
+KN_API size_t kn_kernel_file_count(const kn_kernel *kernel);
+KN_API const char *kn_kernel_file(const kn_kernel *kernel, size_t index);
+/**
+ * A file's bytes, which are those that were checked. Error: KN_ERR_NOT_FOUND (no such file), KN_ERR_UNTRUSTED (it was changed since),
+ * KN_ERR_IO, KN_ERR_NO_MEMORY. Owns: *out is the caller's: kn_string_free; *size without the final zero. Threads: any; blocks on the disk.
+ */
+KN_API kn_status kn_kernel_read(const kn_kernel *kernel, const char *file, char **out, size_t *size,
+                                kn_error *err);
+/**
+ * Reads a file and holds it against what was checked, for a loader that opens it by its path (a shared object, before and after).
+ * path: takes the real, absolute path; the caller's: kn_string_free. Errors and threads as kn_kernel_read.
+ */
+KN_API kn_status kn_kernel_check_file(const kn_kernel *kernel, const char *file, char **path,
+                                      kn_error *err);
 
 /** A function of a kernel, any tvm-ffi signature; borrowed until the context closes. */
 typedef struct kn_function kn_function;

@@ -7,7 +7,9 @@
 #include "base.h"
 #include "context.h"
 #include "device.h"
+#include "hub.h"
 #include "layer.h"
+#include "mapping.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -44,8 +46,50 @@ typedef struct kn_host_kernel {
     kn_device_type device;
     int32_t device_index; // the only device that the code was chosen for; -1: every one of the type
     uint32_t strict;      // 1: arguments that do not fit are an error
+    kn_mode mode;         // that was asked for
+    void *
+        hosted; // what kn_host.load gave: a layer of the host's own kind; layer, forward and backward are NULL then. NULL: a native one
+    const char *repository; // as in a plan's record: repo_id, or the path as written
+    const char *revision;
+    const char *variant;
+    const char *text; // the repository in words, for messages
+    kn_level level;
     uint32_t reserved;
 } kn_host_kernel;
+
+/** A kernel layer that the host looks at before it is taken. */
+typedef struct kn_host_candidate {
+    size_t struct_size;
+    const kn_reference *reference;
+    const kn_kernel
+        *kernel; // NULL: of KN_REFERENCE_HOST, which the host loads from reference->object
+    const kn_layer *
+        layer; // a native layer: the host only holds its class against it; NULL: the host loads `layer_name`
+    const char *layer_name;
+    const char *text; // the repository in words, with the revision where there is one, for messages
+} kn_host_candidate;
+
+/** What the host says of it. Strings are copied. */
+typedef struct kn_host_layer {
+    size_t struct_size;
+    void *hosted; // the layer, kept by the host until the context closes; NULL for a native one
+    uint32_t has_backward;
+    uint32_t can_torch_compile;
+    const char *warning;    // said once with the decision; NULL: none
+    const char *repository; // of KN_REFERENCE_HOST: for the record; NULL: its label
+    const char *revision;
+} kn_host_layer;
+
+/** What a binding of the host is, for reports. Borrowed until the binding is freed. */
+typedef struct kn_host_bound {
+    size_t struct_size;
+    const char *repository;
+    const char *revision;
+    const char *variant;
+    const char *layer_name;
+    kn_mode mode;
+    kn_level level;
+} kn_host_bound;
 
 /** What is bound to a module now. */
 typedef enum kn_host_state {
@@ -59,7 +103,7 @@ typedef kn_status (*kn_host_visit_fn)(const kn_host_module *module, void *data, 
 
 /**
  * The table. All entries run on the thread that called kernelize, without a lock of ours. `user` is the host's.
- * Required: all but capability.
+  * Required: all but capability and what comes after `user`.
  */
 typedef struct kn_host {
     size_t struct_size;
@@ -78,6 +122,18 @@ typedef struct kn_host {
     kn_status (*capability)(void *user, kn_device_type device, int32_t index, int64_t *out,
                             kn_error *err);
     void *user;
+    // What packages can be imported by the host; NULL: none.
+    const kn_framework *framework;
+    // Loads a layer of the host's own kind, and holds the class against any layer. Error: KN_ERR_LAYER (they contradict each other: an
+    // error whatever the fallback is), every other status is a case of CANNOT_LOAD. NULL: native layers alone, by their signatures.
+    kn_status (*load)(void *user, void *cls, const kn_host_candidate *candidate, kn_host_layer *out,
+                      kn_error *err);
+    // What a binding is. Required by kn_report_host.
+    void (*bound)(void *user, void *binding, kn_host_bound *out);
+    // Calls of a module that fell back for a reason so far; NULL: they are not counted.
+    uint64_t (*fallbacks)(void *user, void *module, kn_mismatch_reason reason);
+    // Where a user is sent by a warning that nothing was replaced; NULL: the words for C.
+    const char *advice;
 } kn_host;
 
 #ifdef __cplusplus

@@ -78,6 +78,21 @@ KN_API kn_status kn_unkernelize_host(const kn_host *host, kn_plan **plan, kn_err
  * the modules: it does not matter who bound them. Error: KN_ERR_NO_MEMORY, KN_ERR_INVALID. Threads: as kn_kernelize.
  */
 KN_API kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err);
+/** The same for a host of one's own; its entry `bound` is required. */
+KN_API kn_status kn_report_host(const kn_host *host, kn_plan **plan, kn_error *err);
+
+/**
+ * Does what a plan says, through every check again: kernelizes with the plan's mode, fallback, device and kernels, each at the revision
+ * that the plan names. What would come out is decided first: where another module would be bound, or to another kernel, nothing is.
+ *
+ * want: of kn_kernelize (DRY_RUN or not), or read by kn_plan_read. plan: NULL, or takes what was done.
+ * Error: KN_ERR_CONFLICT (the first module that differs, what the plan says and what it would be), KN_ERR_INVALID (a plan of another
+ * kind), and those of kn_kernelize. Threads: as kn_kernelize.
+ */
+KN_API kn_status kn_plan_apply(kn_context *ctx, const kn_plan *want, kn_module *model,
+                               kn_plan **plan, kn_error *err);
+KN_API kn_status kn_plan_apply_host(kn_context *ctx, const kn_plan *want, const kn_host *host,
+                                    kn_plan **plan, kn_error *err);
 
 /**
  * The decision for layers without a model, one record a layer; what kernelize would refuse is a record with outcome error.

@@ -82,10 +82,21 @@ typedef struct kn_range {
 #endif
 
 /**
+ * Something of the host's that an entry carries through the mapping to whoever loads it. Shared by reference: every mapping that holds
+ * the entry holds it. NULL data: none.
+ * Threads: retain and release are called on any thread that makes or frees mappings, without a lock of ours.
+ */
+typedef struct kn_object {
+    void *data;
+    void (*retain)(void *data); // required with data
+    void (*release)(void *data);
+} kn_object;
+
+/**
  * One thing to register: this kernel serves this layer on this device. Strings are copied by the callee; they are UTF-8 without
  * control characters and invisible marks, and never empty.
  *
- * Exactly one of repo_id and path is given. A hub repository takes at most one of revision, version and lock; none means the
+ * Exactly one of repo_id and path is given, or neither with an object: a repository that the host loads by itself. A hub repository takes at most one of revision, version and lock; none means the
  * branch main, and each may have sums beside it. A path takes none of them.
  */
 typedef struct kn_entry {
@@ -104,6 +115,9 @@ typedef struct kn_entry {
     const char *lock;       // an absolute path of a lock file: what it names is loaded
     const char *
         sums; // an absolute path of a *.lock.sums: the commit and the content that it names; not with lock
+    kn_object object; // the host's; retained while a mapping holds the entry
+    const char *
+        label; // how a repository with neither repo_id nor path is called in messages; required with those alone
 } kn_entry;
 
 #ifdef __cplusplus
@@ -120,6 +134,8 @@ typedef struct kn_entry {
               nullptr,                                                                             \
               nullptr,                                                                             \
               nullptr,                                                                             \
+              nullptr,                                                                             \
+              {nullptr, nullptr, nullptr},                                                         \
               nullptr})
 #else
 #define KN_ENTRY_INIT ((kn_entry){.struct_size = sizeof(kn_entry)})
@@ -132,6 +148,8 @@ typedef enum kn_reference_kind {
     KN_REFERENCE_HUB = 1,    // repo_id with revision, version or neither
     KN_REFERENCE_PATH = 2,   // a directory
     KN_REFERENCE_LOCKED = 3, // repo_id as a lock file names it
+    KN_REFERENCE_HOST = 4,   // the host's own: it loads the layer from its object
+
 } kn_reference_kind;
 
 /** A reference as a mapping holds it. Borrowed from the mapping; strings are NULL where they do not apply. */
@@ -150,6 +168,7 @@ typedef struct kn_reference {
     const char *lock;       // absolute
     const char *text;       // `owner/name` (version: …), layer `X`: for messages
     const char *sums;       // absolute; of KN_REFERENCE_HUB alone
+    void *object;           // the host's, as the entry gave it; NULL: none
 } kn_reference;
 
 /** A mapping. NULL reads as an empty one wherever one is read. */
@@ -183,8 +202,9 @@ KN_API kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *e
 KN_API kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
                                   kn_mapping **out, kn_error *err);
 
-/** The mapping as TOML, entries in the order of registration, paths absolute; the caller's, free with kn_string_free. Reading it
- * gives the same mapping. Error: KN_ERR_NO_MEMORY. Threads: any. */
+/** The mapping as TOML, entries in the order of registration, paths absolute; the caller's, free with kn_string_free. Reading it gives the same mapping,
+ * without the host's objects. Error: KN_ERR_UNSUPPORTED (a repository of the host's own cannot be written), KN_ERR_NO_MEMORY.
+ * Threads: any. */
 KN_API kn_status kn_mapping_text(const kn_mapping *mapping, char **out, kn_error *err);
 
 /** Writes that text to a file, whole or not at all. Error: KN_ERR_IO, KN_ERR_NOT_FOUND, KN_ERR_NO_MEMORY. Threads: any; blocks on
