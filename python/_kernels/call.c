@@ -1,0 +1,7 @@
+#include "kpy.h"
+
+int kpy_call_init(PyObject *module)
+{
+    (void)module;
+    return 0;
+}

@@ -1,0 +1,1 @@
+"""Kernels for the layers of a model, chosen, checked and swapped in."""
