@@ -26,11 +26,11 @@ struct kn_context {
     void (*dispose_attachment)(void *attachment);
 };
 
-// The kernel for a reference on a device: one that is kept, or resolve, list, choose, check, load.
-// Error: every status of kn_context_get_kernel.
+// The kernel for a reference on a device: one that is kept, or resolve, list, choose, check, load. framework: what the host can run
+// beside tvm-ffi functions; NULL: nothing. Error: every status of kn_context_get_kernel.
 kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
-                          const kn_device_info *device, kn_kernel **out, kn_trace *trace,
-                          kn_error *err);
+                          const kn_framework *framework, const kn_device_info *device,
+                          kn_kernel **out, kn_trace *trace, kn_error *err);
 
 const kni_log *kni_context_log(const kn_context *ctx);
 

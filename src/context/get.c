@@ -142,6 +142,9 @@ static kn_status load_source(kn_context *ctx, kni_source *source, const kn_refer
         .device = *device,
         .tvm_ffi_major = (int32_t)tvm_ffi->version.major,
         .tvm_ffi_minor = (int32_t)tvm_ffi->version.minor,
+        .torch_major = source->framework.torch_major,
+        .torch_minor = source->framework.torch_minor,
+        .torch_abi = source->framework.torch_abi,
     };
     return list_and_load(ctx, source, &target, out, trace, err);
 }
@@ -155,15 +158,15 @@ static void announce(kn_context *ctx, kn_kernel *kernel)
 }
 
 kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
-                          const kn_device_info *device, kn_kernel **out, kn_trace *trace,
-                          kn_error *err)
+                          const kn_framework *framework, const kn_device_info *device,
+                          kn_kernel **out, kn_trace *trace, kn_error *err)
 {
     kni_source source;
     kni_wish *claim = NULL;
     kni_taken taken = {.without_loading = false};
     kn_kernel *kernel = NULL;
     *out = NULL;
-    kn_status st = kni_source_init(&source, reference, trace, err);
+    kn_status st = kni_source_init(&source, reference, framework, trace, err);
     if (st == KN_OK)
         st = kni_kept_enter(&ctx->kept, source.key, device, &kernel, &claim, trace, err);
     if (claim) {
@@ -245,7 +248,8 @@ kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts, 
     if (out)
         *out = NULL;
     const kn_status st = read_options(ctx, out ? opts : NULL, &all, &reference, &device, err);
-    return st == KN_OK ? kni_context_get(ctx, &reference, &device, out, trace, err) : st;
+    return st == KN_OK ? kni_context_get(ctx, &reference, all.framework, &device, out, trace, err)
+                       : st;
 }
 
 kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts, char **dir,
@@ -262,7 +266,7 @@ kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts
         *revision = NULL;
     kn_status st = read_options(ctx, dir ? opts : NULL, &all, &reference, &device, err);
     if (st == KN_OK)
-        st = kni_source_init(&source, &reference, trace, err);
+        st = kni_source_init(&source, &reference, all.framework, trace, err);
     if (st != KN_OK)
         return st;
     kn_trace *steps = kn_trace_new(); // choosing reads its own entries

@@ -9,6 +9,7 @@ enum { THREADS_MAX = 32 };
 
 typedef struct fleet {
     kn_context *ctx;
+    const kn_framework *framework;
     const kni_wanted_kernel **wanted;
     size_t n;
     atomic_size_t next;
@@ -19,8 +20,8 @@ static void *work(void *data)
     fleet *f = data;
     for (size_t i; (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
         kn_kernel *kernel = NULL;
-        kni_context_get(f->ctx, f->wanted[i]->reference, &f->wanted[i]->device, &kernel, NULL,
-                        NULL);
+        kni_context_get(f->ctx, f->wanted[i]->reference, f->framework, &f->wanted[i]->device,
+                        &kernel, NULL, NULL);
     }
     return NULL;
 }
@@ -30,7 +31,7 @@ static bool is_wanted(kn_context *ctx, const fleet *f, const kni_wanted_kernel *
 {
     kni_source source;
     bool is = one->reference->kind != KN_REFERENCE_PATH &&
-              kni_source_init(&source, one->reference, NULL, NULL) == KN_OK;
+              kni_source_init(&source, one->reference, f->framework, NULL, NULL) == KN_OK;
     if (!is)
         return false;
     is = !source.dir && !kni_kept_has(&ctx->kept, source.key, &one->device);
@@ -41,11 +42,12 @@ static bool is_wanted(kn_context *ctx, const fleet *f, const kni_wanted_kernel *
     return is;
 }
 
-void kni_context_prefetch(kn_context *ctx, const kni_wanted_kernel *wanted, size_t n)
+void kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
+                          const kni_wanted_kernel *wanted, size_t n)
 {
     pthread_t threads[THREADS_MAX];
     size_t n_threads = 0;
-    fleet f = {.ctx = ctx, .wanted = kni_calloc(n, sizeof(*f.wanted))};
+    fleet f = {.ctx = ctx, .framework = framework, .wanted = kni_calloc(n, sizeof(*f.wanted))};
     for (size_t i = 0; f.wanted && i < n; ++i)
         if (is_wanted(ctx, &f, &wanted[i]))
             f.wanted[f.n++] = &wanted[i];

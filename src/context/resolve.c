@@ -44,10 +44,41 @@ static kn_status find_local(const char *repo_id, char **dir, kn_error *err)
     return *dir ? KN_OK : kni_no_memory(err);
 }
 
+static kn_status read_framework(const kn_framework *given, kn_framework *out, kn_error *err)
+{
+    *out = KN_FRAMEWORK_INIT;
+    if (!given)
+        return KN_OK;
+    if (given->struct_size == 0)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "a framework's struct_size is 0: use KN_FRAMEWORK_INIT");
+    memcpy(out, given, given->struct_size < sizeof(*out) ? given->struct_size : sizeof(*out));
+    out->struct_size = sizeof(*out);
+    if (out->torch_major < 0 || out->torch_minor < 0)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "PyTorch %d.%d as the framework: expected a version, or 0.0 for none",
+                            out->torch_major, out->torch_minor);
+    if (out->torch_abi && strcmp(out->torch_abi, "cxx11") != 0 &&
+        strcmp(out->torch_abi, "cxx98") != 0)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "the C++ ABI '%.40s' of the framework: expected cxx11, cxx98 or NULL",
+                            out->torch_abi);
+    return KN_OK;
+}
+
+// What a host with PyTorch gets is not what one without it gets.
+static void begin_key(kni_buf *key, const kn_framework *framework)
+{
+    if (framework->torch_major)
+        kni_buf_printf(key, "torch %d.%d %s\n", framework->torch_major, framework->torch_minor,
+                       framework->torch_abi ? framework->torch_abi : "");
+}
+
 // Everything that tells one wish from another. References are free of control characters, so that a newline separates.
-static char *hub_key(const kn_reference *reference)
+static char *hub_key(const kn_framework *framework, const kn_reference *reference)
 {
     kni_buf key = KNI_BUF_ANY;
+    begin_key(&key, framework);
     kni_buf_printf(&key, "hub\n%s\n%s\n%s\n%lld\n%s\n%s\n%d", reference->repo_id,
                    reference->revision ? reference->revision : "",
                    reference->version ? reference->version : "",
@@ -59,20 +90,25 @@ static char *hub_key(const kn_reference *reference)
 static kn_status take_dir(kni_source *out, const char *subject, const char *rule, char *dir,
                           kn_trace *trace, kn_error *err)
 {
+    kni_buf key = KNI_BUF_ANY;
+    begin_key(&key, &out->framework);
+    kni_buf_puts(&key, dir ? dir : "");
     out->dir = dir;
-    out->key = dir ? kni_strdup(dir) : NULL;
-    if (out->key &&
+    out->key = kni_buf_take(&key);
+    if (out->key && dir &&
         kni_trace_add(trace, "resolve", subject, true, rule, NULL, "the directory %s", dir))
         return KN_OK;
     return kni_no_memory(err);
 }
 
-kn_status kni_source_init(kni_source *out, const kn_reference *reference, kn_trace *trace,
-                          kn_error *err)
+kn_status kni_source_init(kni_source *out, const kn_reference *reference, const kn_framework *given,
+                          kn_trace *trace, kn_error *err)
 {
     char *dir = NULL;
-    kn_status st = KN_OK;
-    *out = (kni_source){NULL, NULL, NULL};
+    *out = (kni_source){.key = NULL};
+    kn_status st = read_framework(given, &out->framework, err);
+    if (st != KN_OK)
+        return st;
     if (reference->kind == KN_REFERENCE_PATH) {
         if (!kni_path_is_absolute(reference->path))
             return kn_error_set(err, KN_ERR_INVALID, "the path '%s' is not absolute",
@@ -83,7 +119,7 @@ kn_status kni_source_init(kni_source *out, const kn_reference *reference, kn_tra
         if (st == KN_OK && dir) {
             st = take_dir(out, reference->text, LOCAL_KERNELS, dir, trace, err);
         } else if (st == KN_OK) {
-            out->key = hub_key(reference);
+            out->key = hub_key(&out->framework, reference);
             st = out->key ? KN_OK : kni_no_memory(err);
         }
     }
@@ -115,5 +151,5 @@ void kni_source_dispose(kni_source *source)
     kni_free(source->key);
     kni_free(source->dir);
     kn_revision_free(source->revision);
-    *source = (kni_source){NULL, NULL, NULL};
+    *source = (kni_source){.key = NULL};
 }

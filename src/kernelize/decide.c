@@ -335,7 +335,8 @@ kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host 
             st = cannot_load(request, d, from, missing.status, &missing, err);
         goto done;
     }
-    st = kni_context_get(ctx, reference, &info, &kernel, d->trace, &why);
+    st = kni_context_get(ctx, reference, host ? host->framework : NULL, &info, &kernel, d->trace,
+                         &why);
     if (st != KN_OK)
         st = cannot_load(request, d, from, st, &why, err);
     else

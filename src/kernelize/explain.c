@@ -71,7 +71,7 @@ static kn_status prefetch(kn_context *ctx, const kni_request *request, const cha
             kni_decide_reference(ctx, request, NULL, layers[i], &question, &wanted[n].device);
         n += wanted[n].reference != NULL;
     }
-    kni_context_prefetch(ctx, wanted, n);
+    kni_context_prefetch(ctx, NULL, wanted, n);
     kni_free(wanted);
     return KN_OK;
 }

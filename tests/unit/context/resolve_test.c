@@ -64,7 +64,7 @@ static void test_resolve(void **state)
             assert_int_equal(setenv("LOCAL_KERNELS", rows[i].local_kernels, 1), 0);
         else
             unsetenv("LOCAL_KERNELS"); // read at each call
-        assert_int_equal(kni_source_init(&source, &reference, trace, &err), rows[i].status);
+        assert_int_equal(kni_source_init(&source, &reference, NULL, trace, &err), rows[i].status);
         assert_null(source.revision);
         if (rows[i].dir) {
             assert_string_equal(source.dir, rows[i].dir);
@@ -105,7 +105,7 @@ static void test_keys(void **state)
         kn_reference wish = wishes[i];
         kni_source source;
         wish.kind = KN_REFERENCE_HUB;
-        assert_int_equal(kni_source_init(&source, &wish, NULL, NULL), KN_OK);
+        assert_int_equal(kni_source_init(&source, &wish, NULL, NULL, NULL), KN_OK);
         keys[i] = source.key;
         source.key = NULL;
         kni_source_dispose(&source);
