@@ -27,9 +27,11 @@ extern kpy_state kpy;
 int kpy_context_init(PyObject *module);  // context.c
 int kpy_mapping_init(PyObject *module);  // mapping.c: Mapping, EMPTY, mode_union, mode_check
 int kpy_plan_init(PyObject *module);     // plan.c: Plan
-int kpy_kernel_init(PyObject *module);   // kernel.c: Kernel, Layer, get_kernel, fetch_kernel
+int kpy_kernel_init(PyObject *module);   // kernel.c: Kernel
+int kpy_layer_init(PyObject *module);    // layer.c: Layer
 int kpy_function_init(PyObject *module); // function.c: Function
-int kpy_hub_init(PyObject *module);      // hub.c: choose_variants, resolve, versions
+int kpy_hub_init(
+    PyObject *module); // hub.c: get_kernel, fetch_kernel, choose_variants, resolve, versions
 int kpy_host_init(
     PyObject *module); // host.c: Candidate, HostKernel, kernelize, unkernelize, report, bound
 int kpy_call_init(PyObject *module); // call.c: Call, fallback_counts
@@ -58,9 +60,13 @@ PyObject *kpy_trace_list(const kn_trace *trace);   // plan.c
 PyObject *
 kpy_kernel_object(const kn_kernel *kernel);       // kernel.c; the same object for the same kernel
 const kn_kernel *kpy_kernel_of(PyObject *object); // borrowed; NULL with TypeError
-PyObject *kpy_layer_object(const kn_kernel *kernel, const char *layer_name); // kernel.c
+PyObject *kpy_layer_object(const kn_kernel *kernel, const char *layer_name); // layer.c
 const kn_layer *kpy_layer_of(PyObject *object); // borrowed; NULL with TypeError
 PyObject *kpy_function_object(const kn_function *function, const char *name); // function.c
+
+// module.c. A new object of one of our types, zeros after its head; NULL with an exception. And what ends it, without its fields.
+PyObject *kpy_new(PyObject *type);
+void kpy_dealloc(PyObject *self);
 
 // host.c. What a HostKernel object stands for, borrowed until the process ends; NULL with TypeError.
 const kn_host_kernel *kpy_host_kernel_of(PyObject *object);

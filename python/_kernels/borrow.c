@@ -1,0 +1,245 @@
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "borrow.h"
+
+// The table of an object's type: 1; 0 when it has none that we understand; -1 with an exception. The last type's is kept.
+static int exchange_api(PyObject *object, const DLPackExchangeAPI **out)
+{
+    static PyTypeObject *kept_type;
+    static const DLPackExchangeAPI *kept_api;
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == kept_type) {
+        *out = kept_api;
+        return 1;
+    }
+    PyObject *capsule = PyObject_GetAttrString((PyObject *)type, "__dlpack_c_exchange_api__");
+    if (!capsule) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    const DLPackExchangeAPI *api = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
+    Py_DECREF(capsule);
+    if (!api)
+        return -1;
+    while (api && api->header.version.major > DLPACK_MAJOR_VERSION)
+        api = (const DLPackExchangeAPI *)(const void *)api->header.prev_api;
+    if (!api || api->header.version.major != DLPACK_MAJOR_VERSION ||
+        !api->dltensor_from_py_object_no_sync)
+        return 0;
+    PyTypeObject *before = kept_type;
+    Py_INCREF(type);
+    kept_type = type;
+    kept_api = api;
+    Py_XDECREF(before);
+    *out = api;
+    return 1;
+}
+
+// A lazy negation or conjugation is no part of a DLTensor: the numbers would be wrong without a word.
+static int refuse_lazy(PyObject *object)
+{
+    static const char *const asked[][2] = {{"is_neg", "resolve_neg"}, {"is_conj", "resolve_conj"}};
+    for (size_t i = 0; i < KN_LEN(asked); ++i) {
+        PyObject *answer = PyObject_CallMethod(object, asked[i][0], NULL);
+        if (!answer) {
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+                return -1;
+            PyErr_Clear();
+            continue;
+        }
+        const int is = PyObject_IsTrue(answer);
+        Py_DECREF(answer);
+        if (is > 0)
+            PyErr_Format(PyExc_BufferError,
+                         "a tensor with %s() cannot be passed; accepted is its %s()", asked[i][0],
+                         asked[i][1]);
+        if (is)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *ask_capsule(PyObject *object, PyObject *method)
+{
+    PyObject *no_args = PyTuple_New(0);
+    PyObject *version = Py_BuildValue("{s(ii)}", "max_version", DLPACK_MAJOR_VERSION, 0);
+    PyObject *capsule = no_args && version ? PyObject_Call(method, no_args, version) : NULL;
+    if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError)) { // from before max_version
+        PyErr_Clear();
+        capsule = PyObject_CallFunctionObjArgs(method, NULL);
+    }
+    (void)object;
+    Py_XDECREF(version);
+    Py_XDECREF(no_args);
+    return capsule;
+}
+
+// Takes the tensor out of a capsule, as the protocol has it: the name says that it is used.
+static int take_capsule(PyObject *capsule, kpy_borrowed *out)
+{
+    if (PyCapsule_IsValid(capsule, "dltensor_versioned")) {
+        out->versioned = PyCapsule_GetPointer(capsule, "dltensor_versioned");
+        if (!out->versioned || PyCapsule_SetName(capsule, "used_dltensor_versioned") < 0)
+            return -1;
+        if (out->versioned->version.major != DLPACK_MAJOR_VERSION) {
+            PyErr_Format(PyExc_BufferError, "a DLPack tensor of version %u; accepted is %d",
+                         out->versioned->version.major, DLPACK_MAJOR_VERSION);
+            return -1;
+        }
+        if (out->versioned->flags & DLPACK_FLAG_BITMASK_IS_COPIED) {
+            PyErr_SetString(PyExc_BufferError,
+                            "__dlpack__ gave a copy, into which a result would be lost");
+            return -1;
+        }
+        out->tensor = out->versioned->dl_tensor;
+        return 0;
+    }
+    out->managed = PyCapsule_GetPointer(capsule, "dltensor");
+    if (!out->managed || PyCapsule_SetName(capsule, "used_dltensor") < 0)
+        return -1;
+    out->tensor = out->managed->dl_tensor;
+    return 0;
+}
+
+static int borrow_capsule(PyObject *object, kpy_borrowed *out)
+{
+    PyObject *method = PyObject_GetAttrString(object, "__dlpack__");
+    if (!method) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *capsule = ask_capsule(object, method);
+    const int st = capsule ? take_capsule(capsule, out) : -1;
+    Py_XDECREF(capsule);
+    Py_DECREF(method);
+    return st < 0 ? -1 : 1;
+}
+
+// Kernels see strides always, and data wherever there are elements.
+static int complete(kpy_borrowed *out)
+{
+    DLTensor *t = &out->tensor;
+    int64_t n = 1;
+    if (!t->strides && t->ndim > 0) {
+        out->strides = malloc((size_t)t->ndim * sizeof(*out->strides));
+        if (!out->strides) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        int64_t step = 1;
+        for (int32_t i = t->ndim; i-- > 0;) {
+            out->strides[i] = step;
+            step *= t->shape[i] > 0 ? t->shape[i] : 1;
+        }
+        t->strides = out->strides;
+    }
+    for (int32_t i = 0; i < t->ndim; ++i)
+        n = t->shape[i] ? n : 0;
+    if (!t->data && n) {
+        PyErr_SetString(PyExc_BufferError, "a tensor has elements but no data");
+        return -1;
+    }
+    return 0;
+}
+
+int kpy_borrow(PyObject *object, kpy_borrowed *out)
+{
+    int is = exchange_api(object, &out->api);
+    if (is < 0)
+        return -1;
+    if (is)
+        is = refuse_lazy(object) < 0 ||
+                     out->api->dltensor_from_py_object_no_sync(object, &out->tensor) != 0
+                 ? -1
+                 : 1;
+    else
+        is = borrow_capsule(object, out);
+    if (is > 0 && complete(out) < 0)
+        is = -1;
+    if (is < 0)
+        kpy_borrowed_release(out);
+    return is;
+}
+
+void kpy_borrowed_release(kpy_borrowed *borrowed)
+{
+    if (borrowed->managed && borrowed->managed->deleter)
+        borrowed->managed->deleter(borrowed->managed);
+    if (borrowed->versioned && borrowed->versioned->deleter)
+        borrowed->versioned->deleter(borrowed->versioned);
+    free(borrowed->strides);
+    *borrowed = (kpy_borrowed){.api = NULL};
+}
+
+size_t kpy_borrowed_bytes(const kpy_borrowed *borrowed)
+{
+    const DLTensor *t = &borrowed->tensor;
+    size_t bytes = (size_t)t->dtype.bits * t->dtype.lanes / 8;
+    for (int32_t i = 0; i < t->ndim; ++i)
+        bytes *= (size_t)t->shape[i];
+    return bytes;
+}
+
+typedef int (*set_stream_fn)(int32_t device_type, int32_t device_id, void *stream, void **before);
+
+// Of the libtvm_ffi that kernels are called through, which this process has open.
+static set_stream_fn set_stream(void)
+{
+    static set_stream_fn kept;
+    kn_tvm_ffi tvm_ffi = KN_TVM_FFI_INIT;
+    kn_context *ctx = kept ? NULL : kpy_context();
+    if (!ctx || kn_context_tvm_ffi(ctx, &tvm_ffi, NULL) != KN_OK || !tvm_ffi.path[0])
+        return kept;
+    void *handle = dlopen(tvm_ffi.path, RTLD_NOW | RTLD_NOLOAD);
+    void *symbol = handle ? dlsym(handle, "TVMFFIEnvSetStream") : NULL;
+    memcpy(&kept, &symbol, sizeof(kept));
+    return kept;
+}
+
+static bool is_host_memory(DLDeviceType type)
+{
+    return type == kDLCPU || type == kDLCUDAHost || type == kDLROCMHost;
+}
+
+int kpy_stream_enter(kpy_stream *stream, const kpy_borrowed *tensors, size_t count)
+{
+    void *current = NULL;
+    *stream = (kpy_stream){.device_type = 0};
+    for (size_t i = 0; i < count; ++i) {
+        const DLDevice device = tensors[i].tensor.device;
+        if (!tensors[i].api || is_host_memory(device.device_type))
+            continue;
+        const set_stream_fn set = set_stream();
+        if (!set) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_RuntimeError,
+                                "libtvm_ffi has no TVMFFIEnvSetStream: a kernel would not run on "
+                                "the current stream");
+            return -1;
+        }
+        if (tensors[i].api->current_work_stream(device.device_type, device.device_id, &current) !=
+            0)
+            return -1;
+        if (set((int32_t)device.device_type, device.device_id, current, &stream->before) != 0) {
+            PyErr_SetString(PyExc_RuntimeError, "libtvm_ffi did not take the current stream");
+            return -1;
+        }
+        stream->device_type = (int32_t)device.device_type;
+        stream->device_id = device.device_id;
+        return 0;
+    }
+    return 0;
+}
+
+void kpy_stream_leave(kpy_stream *stream)
+{
+    void *unused = NULL;
+    if (stream->device_type)
+        set_stream()(stream->device_type, stream->device_id, stream->before, &unused);
+}
