@@ -35,7 +35,7 @@ typedef struct kn_host_class {
         refusal; // why its modules are never replaced ("a subclass with its own forward"); NULL: they are
 } kn_host_class;
 
-/** A kernel layer that is to serve a class. Borrowed until the context closes. */
+/** A kernel layer that is to serve a class. Handles are borrowed until the context closes, strings for the call. */
 typedef struct kn_host_kernel {
     size_t struct_size;
     const kn_kernel *kernel;
@@ -103,7 +103,7 @@ typedef kn_status (*kn_host_visit_fn)(const kn_host_module *module, void *data, 
 
 /**
  * The table. All entries run on the thread that called kernelize, without a lock of ours. `user` is the host's.
-  * Required: all but capability and what comes after `user`.
+ * Required: all but capability and what comes after `user`.
  */
 typedef struct kn_host {
     size_t struct_size;

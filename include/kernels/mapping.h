@@ -96,8 +96,9 @@ typedef struct kn_object {
  * One thing to register: this kernel serves this layer on this device. Strings are copied by the callee; they are UTF-8 without
  * control characters and invisible marks, and never empty.
  *
- * Exactly one of repo_id and path is given, or neither with an object: a repository that the host loads by itself. A hub repository takes at most one of revision, version and lock; none means the
- * branch main, and each may have sums beside it. A path takes none of them.
+ * Exactly one of repo_id and path is given, or neither with an object: a repository that the host loads by itself. A hub repository
+ * takes at most one of revision, version and lock; none means the branch main, and each may have sums beside it. A path and a host's
+ * repository take none of them.
  */
 typedef struct kn_entry {
     size_t struct_size;
@@ -149,7 +150,6 @@ typedef enum kn_reference_kind {
     KN_REFERENCE_PATH = 2,   // a directory
     KN_REFERENCE_LOCKED = 3, // repo_id as a lock file names it
     KN_REFERENCE_HOST = 4,   // the host's own: it loads the layer from its object
-
 } kn_reference_kind;
 
 /** A reference as a mapping holds it. Borrowed from the mapping; strings are NULL where they do not apply. */
@@ -169,6 +169,7 @@ typedef struct kn_reference {
     const char *text;       // `owner/name` (version: …), layer `X`: for messages
     const char *sums;       // absolute; of KN_REFERENCE_HUB alone
     void *object;           // the host's, as the entry gave it; NULL: none
+    const char *label;      // of KN_REFERENCE_HOST alone
 } kn_reference;
 
 /** A mapping. NULL reads as an empty one wherever one is read. */
@@ -202,13 +203,13 @@ KN_API kn_status kn_mapping_read(const char *path, kn_mapping **out, kn_error *e
 KN_API kn_status kn_mapping_parse(const char *text, size_t size, const char *name, const char *dir,
                                   kn_mapping **out, kn_error *err);
 
-/** The mapping as TOML, entries in the order of registration, paths absolute; the caller's, free with kn_string_free. Reading it gives the same mapping,
- * without the host's objects. Error: KN_ERR_UNSUPPORTED (a repository of the host's own cannot be written), KN_ERR_NO_MEMORY.
- * Threads: any. */
+/** The mapping as TOML, entries in the order of registration, paths absolute; the caller's, free with kn_string_free. Reading it
+ * gives the same mapping, without the host's objects. Error: KN_ERR_UNSUPPORTED (a repository of the host's own cannot be written),
+ * KN_ERR_NO_MEMORY. Threads: any. */
 KN_API kn_status kn_mapping_text(const kn_mapping *mapping, char **out, kn_error *err);
 
-/** Writes that text to a file, whole or not at all. Error: KN_ERR_IO, KN_ERR_NOT_FOUND, KN_ERR_NO_MEMORY. Threads: any; blocks on
- * the disk. */
+/** Writes that text to a file, whole or not at all. Error: KN_ERR_IO, KN_ERR_NOT_FOUND, and those of kn_mapping_text. Threads: any;
+ * blocks on the disk. */
 KN_API kn_status kn_mapping_write(const kn_mapping *mapping, const char *path, kn_error *err);
 
 /** Shares the value. NULL is fine. Threads: any. */

@@ -31,4 +31,13 @@ const kn_reference *kni_decide_reference(kn_context *ctx, const kni_request *req
 kn_status kni_decide(kn_context *ctx, const kni_request *request, const kn_host *host,
                      const kn_host_class *cls, kni_decision *decision, kn_error *err);
 
+// The own forward serves, or it is an error of that status: as the fallback set says. Reason and admits are set already.
+void kni_fall_back(const kni_request *request, kni_decision *decision, uint32_t rule,
+                   kn_status status);
+
+// The same by CANNOT_LOAD, for the reason in `why`, which is emptied. from: where loading begins in the trace.
+// Returns KN_OK, or KN_ERR_NO_MEMORY.
+kn_status kni_cannot_load(const kni_request *request, kni_decision *decision, size_t from,
+                          kn_status status, kn_error *why, kn_error *err);
+
 #endif

@@ -1,15 +1,21 @@
 #include <stddef.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "kernelize/plan.h"
 
-kn_status kni_host_check(const kn_host *host, kn_error *err)
+// A table of the first header that had it ends here: what came later is zero in older hosts.
+#define SIZE_MIN (offsetof(kn_host, user) + sizeof(((kn_host *)0)->user))
+
+kn_status kni_host_read(const kn_host *given, kn_host *host, kn_error *err)
 {
-    if (!host || host->struct_size < offsetof(kn_host, user) + sizeof(host->user))
+    memset(host, 0, sizeof(*host));
+    if (!given || given->struct_size < SIZE_MIN)
         return kn_error_set(err, KN_ERR_INVALID,
                             "kernelize: a host table with its struct_size is required");
+    memcpy(host, given, given->struct_size < sizeof(*host) ? given->struct_size : sizeof(*host));
     const bool required[] = {host->walk,  host->describe, host->path,
                              host->state, host->prepare,  host->commit};
     static const char *const names[] = {"walk", "describe", "path", "state", "prepare", "commit"};

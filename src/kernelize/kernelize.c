@@ -354,6 +354,7 @@ static void log_decision(const kni_log *log, const kn_plan *plan, const tally *t
 static void warn_of_nothing(work *w)
 {
     const size_t n = w->plan->n_records;
+    const char *advice = w->host->advice;
     uint64_t picture = n + 1;
     if (is_dry(w->request))
         return; // the plan is what was asked for
@@ -369,14 +370,14 @@ static void warn_of_nothing(work *w)
         return;
     if (n == 0)
         kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
-                      "kernelize: the model has no extensible layer; see docs/c-api.md, \"Making a "
-                      "layer extensible\"");
+                      "kernelize: the model has no extensible layer; see %s",
+                      advice ? advice : "docs/c-api.md, \"Making a layer extensible\"");
     else
         kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
                       "kernelize: none of %zu extensible modules got a kernel (first reason: %s); "
-                      "see kn_plan_text, or "
-                      "`kernels explain`",
-                      n, w->plan->decisions[w->plan->records[0].decision]->reason);
+                      "see %s",
+                      n, w->plan->decisions[w->plan->records[0].decision]->reason,
+                      advice ? advice : "kn_plan_text, or `kernels explain`");
 }
 
 // --- the transaction ---
@@ -405,7 +406,7 @@ static bool commit_all(work *w, tally *tallies)
 kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kernelize_options *opts,
                             kn_plan **plan, kn_error *err)
 {
-    kn_host host = {0};
+    kn_host host;
     kni_request request;
     tally *tallies = NULL;
 
@@ -413,10 +414,9 @@ kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kern
         *plan = NULL;
     if (!ctx)
         return kn_error_set(err, KN_ERR_INVALID, "kernelize: a context is required");
-    kn_status st = kni_host_check(given, err);
+    kn_status st = kni_host_read(given, &host, err);
     if (st != KN_OK)
         return st;
-    memcpy(&host, given, given->struct_size < sizeof(host) ? given->struct_size : sizeof(host));
     st = kni_request_init(&request, ctx, opts, err);
     if (st != KN_OK)
         return st;

@@ -66,8 +66,8 @@ kn_status kni_plan_add_record(kn_plan *plan, size_t path, uint32_t decision, kn_
 kn_status kni_plan_append_path(kn_plan *plan, const kn_host *host, void *module, kn_error *err);
 // Why a module with somebody else's forward is left alone.
 const char *kni_foreign_text(kn_host_state state);
-// The table of a host has what is required.
-kn_status kni_host_check(const kn_host *host, kn_error *err);
+// A copy of a host's table, which has what is required; entries that an older host does not know are NULL.
+kn_status kni_host_read(const kn_host *given, kn_host *host, kn_error *err);
 const char *kni_plan_path(const kn_plan *plan, const kni_record *record);
 // "NO_LAYER"; NULL for 0.
 const char *kni_rule_text(uint32_t rule);

@@ -87,19 +87,20 @@ static kn_status survey_visit(const kn_host_module *module, void *data, kn_error
     return st == KN_OK ? kni_plan_add_record(s->plan, path, index, err) : st;
 }
 
-kn_status kn_unkernelize_host(const kn_host *host, kn_plan **plan, kn_error *err)
+kn_status kn_unkernelize_host(const kn_host *given, kn_plan **plan, kn_error *err)
 {
+    kn_host host;
     if (plan)
         *plan = NULL;
-    kn_status st = kni_host_check(host, err);
+    kn_status st = kni_host_read(given, &host, err);
     if (st != KN_OK)
         return st;
-    survey s = {.host = host, .plan = kni_plan_new(0), .undo = true};
-    st = s.plan ? host->walk(host->user, survey_visit, &s, err) : kni_no_memory(err);
+    survey s = {.host = &host, .plan = kni_plan_new(0), .undo = true};
+    st = s.plan ? host.walk(host.user, survey_visit, &s, err) : kni_no_memory(err);
     for (size_t i = 0; st == KN_OK && i < s.plan->n_records; ++i) {
         kni_record *record = &s.plan->records[i];
         if (s.plan->decisions[record->decision]->outcome == KN_OUTCOME_RESTORED) {
-            host->commit(host->user, s.modules[i], NULL);
+            host.commit(host.user, s.modules[i], NULL);
             record->changed = 1;
         }
     }

@@ -160,17 +160,30 @@ static kn_status check_combination(const kn_entry *e, const char **key, kn_error
         const char *key, *value;
     } pins[] = {{"revision", e->revision}, {"version", e->version}, {"lock", e->lock}};
     const char *first = NULL;
+    // What it is given with, where that takes no pins.
+    const char *unpinned = e->path ? "path" : e->repo_id ? NULL : "an object alone";
     *key = "path";
-    if (!e->repo_id == !e->path)
+    if (e->repo_id ? e->path != NULL : !e->path && !e->object.data)
         return kn_error_set(err, KN_ERR_INVALID, "repo_id, path: %s: exactly one is accepted",
                             e->path ? "both are given" : "neither is given");
+    *key = "object";
+    if (e->object.data && (!e->object.retain || !e->object.release))
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "object: %s is missing: required with data are retain and release",
+                            e->object.retain ? "release" : "retain");
+    *key = "label";
+    if (!e->repo_id && !e->path && !e->label)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "label: is missing: what an object without repo_id and path is called "
+                            "in messages");
     for (size_t i = 0; i < KN_LEN(pins); ++i) {
         if (!pins[i].value)
             continue;
         *key = pins[i].key;
-        if (e->path)
+        if (unpinned)
             return kn_error_set(err, KN_ERR_INVALID,
-                                "%s: is given with path: accepted with repo_id alone", *key);
+                                "%s: is given with %s: accepted with repo_id alone", *key,
+                                unpinned);
         if (first)
             return kn_error_set(err, KN_ERR_INVALID,
                                 "%s: is given with %s: accepted is at most one of revision, "
@@ -179,11 +192,11 @@ static kn_status check_combination(const kn_entry *e, const char **key, kn_error
         first = *key;
     }
     *key = "sums";
-    if (e->sums && (e->path || e->lock))
+    if (e->sums && (unpinned || e->lock))
         return kn_error_set(err, KN_ERR_INVALID,
                             "sums: is given with %s: accepted with repo_id and without lock, which "
                             "has its own",
-                            e->path ? "path" : "lock");
+                            unpinned ? unpinned : "lock");
     *key = "trust_remote_code";
     if (e->trust_remote_code > 1)
         return kn_error_set(err, KN_ERR_INVALID,
@@ -220,6 +233,10 @@ static kn_status check_reference(const kn_entry *e, kni_reference_parts *parts, 
         *key = "sums";
         st = check_absolute("sums", e->sums, err);
     }
+    if (st == KN_OK) {
+        *key = "label";
+        st = check_text("label", e->label, KNI_PATH_MAX, err);
+    }
     return st;
 }
 
@@ -227,9 +244,10 @@ kn_status kni_entry_check(const kn_entry *e, const char *path_written, kni_regis
                           const char **key, kn_error *err)
 {
     kni_reference_parts parts = {
-        .kind = e->path   ? KN_REFERENCE_PATH
-                : e->lock ? KN_REFERENCE_LOCKED
-                          : KN_REFERENCE_HUB,
+        .kind = e->path      ? KN_REFERENCE_PATH
+                : e->lock    ? KN_REFERENCE_LOCKED
+                : e->repo_id ? KN_REFERENCE_HUB
+                             : KN_REFERENCE_HOST,
         .trust_remote_code = e->trust_remote_code != 0,
         .repo_id = e->repo_id,
         .path = e->path,
@@ -239,6 +257,8 @@ kn_status kni_entry_check(const kn_entry *e, const char *path_written, kni_regis
         .layer_name = e->layer_name ? e->layer_name : e->layer,
         .lock = e->lock,
         .sums = e->sums,
+        .object = e->object,
+        .label = e->repo_id || e->path ? NULL : e->label,
     };
     *out = (kni_registration){.layer = e->layer};
     kn_status st = check_layer(e, key, err);

@@ -28,7 +28,7 @@ typedef struct kni_registration {
 } kni_registration;
 
 // Checks one entry, whose struct_size is not looked at. path_written: as it stands in a file; NULL: as path.
-// Error: KN_ERR_INVALID, and *key is the name of the key that is wrong. Owns: free out->reference.
+// Error: KN_ERR_INVALID, and *key is the name of the key that is wrong. Owns: free out->reference (mapping/reference.h).
 kn_status kni_entry_check(const kn_entry *entry, const char *path_written, kni_registration *out,
                           const char **key, kn_error *err);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "mapping/reference.h"
 
 kni_mode_table *kni_mode_table_new(size_t count)
 {
@@ -25,7 +26,7 @@ void kni_mode_table_unref(kni_mode_table *table)
     if (!table || atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < table->count; ++i)
-        kni_free(table->rows[i].reference);
+        kni_reference_free(table->rows[i].reference);
     kni_free(table);
 }
 

@@ -10,6 +10,7 @@
 #include "base/toml.h"
 #include "mapping/mapping.h"
 #include "mapping/mode.h"
+#include "mapping/reference.h"
 
 #define FILE_SIZE_MAX ((size_t)4 << 20)
 #define SUMS_SIZE_MAX ((size_t)64 << 20)
@@ -231,7 +232,7 @@ static kn_status parse(const char *text, size_t size, const char *name, const ch
         st = kni_mapping_register(NULL, items, n, r.name, out, err);
 done:
     for (size_t i = 0; i < n; ++i)
-        kni_free(items[i].reference);
+        kni_reference_free(items[i].reference);
     kni_free(items);
     kni_toml_free(document);
     return st;

@@ -6,11 +6,16 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 
+typedef struct held {
+    kn_reference reference; // first: what a mapping points to
+    void (*release)(void *data);
+} held;
+
 // `owner/name` (version: >=1), layer `X`
 static void append_text(kni_buf *out, const kni_reference_parts *p)
 {
     kni_buf_puts(out, "`");
-    kni_buf_puts(out, p->repo_id ? p->repo_id : p->path_written);
+    kni_buf_puts(out, p->repo_id ? p->repo_id : p->path ? p->path_written : p->label);
     if (p->lock) {
         kni_buf_puts(out, "` (lock: ");
         kni_buf_puts(out, p->lock);
@@ -50,19 +55,20 @@ static const char *place(char **at, const char *text)
 
 kn_reference *kni_reference_new(const kni_reference_parts *p)
 {
-    kn_reference *reference = NULL;
+    held *made = NULL;
     kni_buf text = KNI_BUF_ANY;
     append_text(&text, p);
     if (text.failed)
         goto done;
-    reference = kni_alloc(sizeof(*reference) + room(p->repo_id) + room(p->path) +
-                          room(p->path_written) + room(p->revision) + room(p->version) +
-                          room(p->layer_name) + room(p->lock) + room(p->sums) + text.size + 1);
-    if (!reference)
+    made = kni_alloc(sizeof(*made) + room(p->repo_id) + room(p->path) + room(p->path_written) +
+                     room(p->revision) + room(p->version) + room(p->layer_name) + room(p->lock) +
+                     room(p->sums) + room(p->label) + text.size + 1);
+    if (!made)
         goto done;
-    char *at = (char *)(reference + 1);
-    *reference = (kn_reference){
-        .struct_size = sizeof(*reference),
+    char *at = (char *)(made + 1);
+    made->release = p->object.release;
+    made->reference = (kn_reference){
+        .struct_size = sizeof(made->reference),
         .kind = p->kind,
         .trust_remote_code = p->trust_remote_code,
         .repo_id = place(&at, p->repo_id),
@@ -75,8 +81,21 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
         .lock = place(&at, p->lock),
         .sums = place(&at, p->sums),
         .text = place(&at, text.data),
+        .object = p->object.data,
+        .label = place(&at, p->label),
     };
+    if (p->object.data)
+        p->object.retain(p->object.data);
 done:
     kni_buf_dispose(&text);
-    return reference;
+    return made ? &made->reference : NULL;
+}
+
+void kni_reference_free(kn_reference *reference)
+{
+    if (!reference)
+        return;
+    if (reference->object)
+        ((held *)(void *)reference)->release(reference->object);
+    kni_free(reference);
 }

@@ -1,4 +1,4 @@
-// The references that a mapping holds: one block of memory each, with all their strings in it.
+// The references that a mapping holds: one block of memory each, with all their strings in it, and a hold on the host's object.
 #ifndef KNI_MAPPING_REFERENCE_H
 #define KNI_MAPPING_REFERENCE_H
 
@@ -17,9 +17,13 @@ typedef struct kni_reference_parts {
     const char *layer_name;
     const char *lock;
     const char *sums;
+    kn_object object;  // NULL data: none
+    const char *label; // of KN_REFERENCE_HOST
 } kni_reference_parts;
 
-// NULL without memory. Free with kni_free.
+// Retains the object. NULL without memory.
 kn_reference *kni_reference_new(const kni_reference_parts *parts);
+// Releases it. NULL is fine.
+void kni_reference_free(kn_reference *reference);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "mapping/mapping.h"
+#include "mapping/reference.h"
 
 // Items that make one table lie together, in the order they were given.
 static int compare_items(const void *a, const void *b)
@@ -106,7 +107,7 @@ kn_status kni_mapping_register(const kn_mapping *base, kni_registration *items, 
     if (!mapping)
         return kni_no_memory(err);
     for (size_t i = 0; i < n_items; ++i)
-        mapping->had_hub |= items[i].reference->kind != KN_REFERENCE_PATH;
+        mapping->had_hub |= items[i].reference->repo_id != NULL;
     qsort(items, n_items, sizeof(*items), compare_items);
     for (size_t i = 0, n; st == KN_OK && i < n_items; i += n) {
         for (n = 1; i + n < n_items && is_same_layer(&items[i], &items[i + n]); ++n)
@@ -159,7 +160,7 @@ kn_status kn_mapping_with(const kn_mapping *base, const kn_entry *entries, size_
     if (st == KN_OK)
         st = kni_mapping_register(base, items, n_entries, NULL, out, err);
     for (size_t i = 0; i < n; ++i)
-        kni_free(items[i].reference);
+        kni_reference_free(items[i].reference);
     if (items != &one)
         kni_free(items);
     return st;

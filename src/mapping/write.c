@@ -33,6 +33,15 @@ static void append_range(kni_buf *out, kn_range range)
     kni_buf_puts(out, "]\n");
 }
 
+static kn_status refuse_host(const kni_mapping_row *row, const kn_reference *reference,
+                             kn_error *err)
+{
+    return kn_error_set(err, KN_ERR_UNSUPPORTED,
+                        "layer `%s` on %s: `%s` is a repository of the host's own, which no file "
+                        "can name: accepted are repo_id and path",
+                        row->layer->name, kn_device_type_name(row->slot->device), reference->label);
+}
+
 static void append_row(kni_buf *out, const kni_mapping_row *row)
 {
     const struct kni_mode_row *mode = &row->slot->table->rows[row->mode];
@@ -63,13 +72,20 @@ kn_status kn_mapping_text(const kn_mapping *mapping, char **out, kn_error *err)
     kni_buf text = KNI_BUF_ANY;
     const kni_mapping_row *rows = NULL;
     *out = NULL;
-    const kn_status st = kni_mapping_rows(mapping, &rows, err);
-    if (st != KN_OK)
-        return st;
-    for (size_t i = 0; i < kn_mapping_count(mapping); ++i)
-        append_row(&text, &rows[i]);
-    *out = kni_buf_take(&text);
-    return *out ? KN_OK : kni_no_memory(err);
+    kn_status st = kni_mapping_rows(mapping, &rows, err);
+    for (size_t i = 0; st == KN_OK && i < kn_mapping_count(mapping); ++i) {
+        const kn_reference *reference = rows[i].slot->table->rows[rows[i].mode].reference;
+        if (reference->kind == KN_REFERENCE_HOST)
+            st = refuse_host(&rows[i], reference, err);
+        else
+            append_row(&text, &rows[i]);
+    }
+    if (st == KN_OK) {
+        *out = kni_buf_take(&text);
+        st = *out ? KN_OK : kni_no_memory(err);
+    }
+    kni_buf_dispose(&text);
+    return st;
 }
 
 kn_status kn_mapping_write(const kn_mapping *mapping, const char *path, kn_error *err)

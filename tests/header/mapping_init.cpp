@@ -2,7 +2,7 @@
 #include <kernels/mapping.h>
 
 static_assert(KN_ENTRY_INIT.struct_size == sizeof(kn_entry), "KN_ENTRY_INIT");
-static_assert(KN_ENTRY_INIT.sums == nullptr, "KN_ENTRY_INIT reaches the last field");
+static_assert(KN_ENTRY_INIT.label == nullptr, "KN_ENTRY_INIT reaches the last field");
 static_assert(KN_MAPPING_ROW_INIT.struct_size == sizeof(kn_mapping_row), "KN_MAPPING_ROW_INIT");
 static_assert(KN_MAPPING_ROW_INIT.reference == nullptr,
               "KN_MAPPING_ROW_INIT reaches the last field");

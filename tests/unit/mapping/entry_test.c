@@ -6,9 +6,24 @@
 #define S .struct_size = sizeof(kn_entry)
 #define CUDA S, .layer = "L", .device = "cuda"
 #define HUB CUDA, .repo_id = "o/n"
+#define HOST CUDA, .object = {&held, hold, let_go}, .label = "Mine()"
 #define A16 "aaaaaaaaaaaaaaaa"
 #define A96 A16 A16 A16 A16 A16 A16
 #define A256 A96 A96 A16 A16 A16 A16
+
+// A host's object, which counts who holds it.
+static size_t held;
+
+static void hold(void *data)
+{
+    ++*(size_t *)data;
+}
+
+static void let_go(void *data)
+{
+    assert_true(*(size_t *)data > 0);
+    --*(size_t *)data;
+}
 
 static void test_refused(void **state)
 {
@@ -104,6 +119,22 @@ static void test_refused(void **state)
         {"newline in version", {HUB, .version = ">=1\n"}, "control character"},
         {"empty layer name", {HUB, .layer_name = ""}, "layer_name: is empty"},
         {"long layer name", {HUB, .layer_name = A256 "a"}, "layer_name: \"aaa"},
+        {"object without retain",
+         {HUB, .object = {&held, NULL, let_go}},
+         "object: retain is missing"},
+        {"object without release",
+         {HUB, .object = {&held, hold, NULL}},
+         "object: release is missing"},
+        {"object alone", {CUDA, .object = {&held, hold, let_go}}, "label: is missing"},
+        {"label alone", {CUDA, .label = "Mine()"}, "neither is given"},
+        {"empty label", {CUDA, .object = {&held, hold, let_go}, .label = ""}, "label: is empty"},
+        {"newline in label",
+         {CUDA, .object = {&held, hold, let_go}, .label = "a\nb"},
+         "control character"},
+        {"host and revision", {HOST, .revision = "r"}, "revision: is given with an object alone"},
+        {"host and version", {HOST, .version = "1"}, "version: is given with an object alone"},
+        {"host and lock", {HOST, .lock = "/l"}, "lock: is given with an object alone"},
+        {"host and sums", {HOST, .sums = "/s"}, "sums: is given with an object alone"},
     };
     kn_mapping *base = NULL;
     (void)state;
@@ -124,6 +155,7 @@ static void test_refused(void **state)
         assert_int_equal(kn_mapping_with(base, &rows[i].entry, 1, &out, NULL), KN_ERR_INVALID);
     }
     assert_int_equal(kn_mapping_count(base), 1);
+    assert_int_equal(held, 0);
     kn_mapping_unref(base);
 }
 
