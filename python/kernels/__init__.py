@@ -1,1 +1,63 @@
-"""Kernels for the layers of a model, chosen, checked and swapped in."""
+"""Fast kernels for the layers of PyTorch models, from the Hugging Face Hub, checked before they run.
+
+>>> from kernels import LayerRepository, Mode, kernelize, use_kernel_mapping
+>>> with use_kernel_mapping({"SiluAndMul": {"cuda": LayerRepository("kernels-community/activation", layer_name="SiluAndMul")}}):
+...     model = kernelize(model, mode=Mode.INFERENCE)
+
+Importing this touches no network, no GPU and no PyTorch; what a name needs is imported with the name.
+"""
+
+# The public names, by the module that has them.
+_HOMES = {
+    ".layer": (
+        "CUDAProperties",
+        "Device",
+        "FuncRepository",
+        "KernelizeFallback",
+        "LayerRepository",
+        "LocalFuncRepository",
+        "LocalLayerRepository",
+        "LockedFuncRepository",
+        "LockedLayerRepository",
+        "Mode",
+        "ROCMProperties",
+        "kernelize",
+        "register_kernel_mapping",
+        "replace_kernel_forward_from_hub",
+        "use_kernel_forward_from_hub",
+        "use_kernel_func_from_hub",
+        "use_kernel_mapping",
+        "use_kernelized_func",
+    ),
+    ".plans": ("Plan", "load_plan", "plan", "unkernelize"),
+    ".reports": ("Report", "report"),
+}
+_home_of = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("errors", "layer")  # that are there without an import of their own
+
+__all__ = ["__version__", *sorted(_home_of)]
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return metadata.version("kernels")
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        found: object = _version()
+    elif name in _home_of or name in _MODULES:
+        from importlib import import_module
+
+        found = import_module(_home_of.get(name, f".{name}"), __name__)
+        if name in _home_of:
+            found = getattr(found, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,0 +1,19 @@
+"""What a repository object of one's own has, for type checkers."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class LayerRepositoryProtocol(Protocol):
+    """An object that a mapping may point to: it loads its layer by itself. Hashable, with a text that messages call it by."""
+
+    @property
+    def layer_name(self) -> str:
+        """The layer's name in the repository."""
+        ...
+
+    def load(self) -> type:
+        """The layer's class, a subclass of torch.nn.Module."""
+        ...

@@ -1,0 +1,101 @@
+"""What serves each extensible layer of a model, and why: as text, as a table, as data."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from . import _kernels
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+# Columns of the table in a notebook: a heading, and the record's field.
+_COLUMNS = (
+    ("Module", "path"),
+    ("Layer", "layer"),
+    ("Device", "device"),
+    ("Outcome", "outcome"),
+    ("Repository", "repository"),
+    ("Revision", "revision"),
+    ("Variant", "variant"),
+    ("Reason", "reason"),
+    ("What would admit it", "admits"),
+)
+
+
+class Record(SimpleNamespace):
+    """One decision: `path`, `class_name`, `layer`, `device`, `device_index`, `capability`, `mode`, `mode_used`, `repository`,
+    `revision`, `variant`, `layer_name`, `outcome`, `rule`, `reason`, `admits`, `changed`, `level` (docs/plan.schema.json)."""
+
+
+class Decisions:
+    """Decisions about the extensible layers of a model, one `Record` for each. Immutable."""
+
+    def __init__(self, plan: _kernels.Plan) -> None:
+        self._plan = plan
+        self._made: tuple[Record, ...] | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All of them, in the model's order."""
+        if self._made is None:
+            self._made = tuple(Record(**fields) for fields in self._plan.records())
+        return self._made
+
+    @property
+    def replaced(self) -> list[Record]:
+        """Layers that a kernel serves."""
+        return [record for record in self.records if record.outcome in ("kernel", "reference")]
+
+    @property
+    def fallbacks(self) -> list[Record]:
+        """Layers that their own forward serves."""
+        return [record for record in self.records if record.outcome not in ("kernel", "reference")]
+
+    def raise_if_fallback(self) -> None:
+        """Raises RuntimeError that names every layer which no kernel serves, and why."""
+        fallbacks = self.fallbacks
+        if fallbacks:
+            lines = [f"{record.path or '(root)'}: {record.layer}: {record.reason}" for record in fallbacks]
+            raise RuntimeError(f"{len(fallbacks)} of {len(self)} layers have no kernel:\n" + "\n".join(lines))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as data (docs/plan.schema.json)."""
+        import json
+
+        return json.loads(self._plan.json())
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __repr__(self) -> str:
+        return self._plan.text()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        def row(tag: str, cells: Any) -> str:
+            return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+        head = row("th", (title for title, _ in _COLUMNS))
+        body = "".join(row("td", (getattr(record, field, "") for _, field in _COLUMNS)) for record in self.records)
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+class Report(Decisions):
+    """What serves the extensible layers of a model now. Printing it shows the model's tree."""
+
+
+def report(model: Any) -> Report:
+    """What serves the extensible layers of a model, a submodule or a copy now, whoever kernelized it.
+
+    >>> kernels.report(model).raise_if_fallback()
+    """
+    from .layer.kernelize import host
+
+    return Report(_kernels.report(model, host()))
