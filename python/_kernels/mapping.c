@@ -211,7 +211,7 @@ static PyObject *source_of(const kn_reference *from)
                       .layer_name = from->layer_name,
                       .lock = from->lock,
                       .sums = from->sums,
-                      .label = from->kind == KN_REFERENCE_HOST ? from->path_written : NULL};
+                      .label = from->label};
     PyObject *source = PyDict_New();
     PyObject *trust = PyBool_FromLong(from->trust_remote_code != 0);
     int st = source && trust ? PyDict_SetItemString(source, "trust_remote_code", trust) : -1;

@@ -136,14 +136,14 @@ def test_an_object_lives_as_long_as_a_mapping_that_holds_it():
 
 def test_a_repository_of_the_hosts_own():
     repository = Repository()
-    mapping = _kernels.EMPTY.register([entry(label="`mine`", object_=repository)])
+    mapping = _kernels.EMPTY.register([entry(label="mine", object_=repository)])
     (row,) = mapping.rows()
-    assert row[4]["label"] == "`mine`" and row[4]["repo_id"] is None and row[5] is repository
+    assert row[4]["label"] == "mine" and row[4]["repo_id"] is None and row[5] is repository
     assert _kernels.EMPTY.register([row]).rows() == [row]
     with pytest.raises(Exception, match="mine"):
         mapping.text()
     with pytest.raises(InvalidError, match="repo_id, path"):
-        _kernels.EMPTY.register([entry(label="`mine`")])
+        _kernels.EMPTY.register([entry(label="mine")])
 
 
 def test_objects_through_many_values_and_threads():
