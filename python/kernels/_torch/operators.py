@@ -18,6 +18,7 @@ from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 
 from kernels._torch import shapes
+from kernels.errors import ArgumentsError
 
 if TYPE_CHECKING:
     from kernels import _kernels
@@ -118,12 +119,17 @@ def _like(wanted: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
 def _forward(program: shapes.Program, call: "_kernels.Call") -> Callable[..., Any]:
     n_inputs = len(program.inputs)
 
+    def run(values: Sequence[Any]) -> Any:
+        try:
+            return call.run(_Members(program, values), *values[:n_inputs])
+        except ArgumentsError:  # of a kernel that must not fall back: here it does not
+            return NotImplemented
+
     def forward(*values: Any) -> Any:
-        made = call.run(_Members(program, values), *values[:n_inputs])
+        made = run(values)
         if made is not NotImplemented:
             return made
-        dense = [_dense(value) for value in values]
-        made = call.run(_Members(program, dense), *dense[:n_inputs])
+        made = run([_dense(value) for value in values])
         if made is NotImplemented:
             raise _unfit(program, values)
         # Strides that are like an input's are those that were promised when the call was traced.
@@ -255,56 +261,56 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def read_values(program: shapes.Program, module: Any, args: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Inputs, then members, as the call reads them; None when one is no plain tensor or number."""
-    values = tuple(args)
-    for param in program.inputs[len(args) :]:
-        values = (*values, param.default)
-    for param in program.members:
-        value = param.default
-        for place in (module._parameters, module._buffers, module.__dict__):
-            if param.host_name in place:
-                value = place[param.host_name]
-                break
-        values = (*values, value)
-    for value in values:
-        if isinstance(value, torch.Tensor) and type(value) not in _PLAIN:
+def find_member(module: Any, name: str) -> dict[str, Any] | None:
+    """The dictionary of the module that has a member; None where only the own forward knows: a parametrization, a child's."""
+    for place in (module.__dict__, module._parameters, module._buffers):
+        if name in place:
+            return place
+    return None
+
+
+def complete(program: shapes.Program, args: Sequence[Any], members: Sequence[Any]) -> tuple[Any, ...]:
+    """Inputs, with defaults for those that were left out, then members."""
+    return (*args, *(param.default for param in program.inputs[len(args) :]), *members)
+
+
+def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Sequence[Any]], tuple[Any, ...] | None]:
+    """What decides of a call, as choose(module, args): what the operator is called with; None: the own forward serves it."""
+    device, is_strict = call.kernel.device, call.kernel.strict
+    device = "cuda" if device == "rocm" else device  # PyTorch's name of both
+    is_neutral = call.kernel.layer.autocast == "neutral"
+
+    def read(module: Any, args: Sequence[Any]) -> tuple[Any, str]:
+        members: tuple[Any, ...] = ()
+        for param in program.members:
+            place = find_member(module, param.host_name)
+            if place is None:
+                return None, "member missing"
+            members = (*members, place[param.host_name])
+        values = complete(program, args, members)
+        for value in values:
+            if isinstance(value, torch.Tensor) and type(value) not in _PLAIN:
+                return None, "tensor subclass"
+        return values, shapes.bind(program, values, bool, device).reason
+
+    def choose(module: Any, args: Sequence[Any]) -> tuple[Any, ...] | None:
+        if is_transformed() or (not is_neutral and torch.is_autocast_enabled(device)):
             return None
-    return values
+        values, reason = read(module, args)
+        if reason and is_strict:
+            raise ArgumentsError(f"kernel layer {program.name}: {reason}: not what its signature accepts")
+        return None if reason else values
 
-
-def choose_values(
-    program: shapes.Program, device: str, autocast: str, module: Any, args: Sequence[Any]
-) -> tuple[Any, ...] | None:
-    """What the operator is called with; None: the own forward serves this call."""
-    if is_transformed():
-        return None
-    values = read_values(program, module, args)
-    if values is None:
-        return None
-    if torch.is_autocast_enabled(device):
-        if autocast == "":
-            return None
-        if autocast != "neutral":
-            dtype = torch.float32 if autocast == "f32" else torch.get_autocast_dtype(device)
-            values = tuple(_cast(value, dtype) for value in values)
-    if shapes.bind(program, values, bool, device).reason:
-        return None
-    return values
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+    return choose
 
 
 def compiled(call: "_kernels.Call") -> Callable[..., Any]:
     """The forward that torch.compile and torch.export trace, called as forward(module, *args)."""
     layer = operator(call)
-    program, run, own = layer.program, layer.forward, call.own
-    device, autocast = call.kernel.device, call.kernel.layer.autocast
+    program, run, own, choose = layer.program, layer.forward, call.own, chooser(call, layer.program)
 
     def forward(module: Any, *args: Any) -> Any:
-        values = choose_values(program, device, autocast, module, args)
+        values = choose(module, args)
         if values is None or (torch.is_grad_enabled() and not is_differentiable(program, values)):
             return own(module, *args)
         return run(*values)

@@ -93,7 +93,8 @@ def _param(param: dict[str, Any], index: dict[str, int]) -> Param:
     forms = [dim if dim == "..." else tuple(map(_form, dim.get("one_of", [dim]))) for dim in dims]
     at = forms.index("...") if "..." in forms else len(forms)
     return Param(
-        param["name"], param.get("host_name", param["name"]), param["kind"], param.get("optional", False), "default" in param, param.get("default"),
+        param["name"], param.get("host_name", param["name"]), param["kind"], param.get("optional", False),
+        "default" in param, param.get("default"),
         "equals" in param, param.get("equals"), index[param["of"]] if "of" in param else -1,
         index[param["like"]] if "like" in param else -1, param.get("layout") == "like",
         tuple(DTYPES[name] for name in rule.get("one_of", ()) if DTYPES.get(name)),

@@ -1,0 +1,169 @@
+"""Gradients of a native layer outside of graphs: the kernel's forward and backward as one node of autograd."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kernels._torch import operators, shapes
+
+if TYPE_CHECKING:
+    from kernels import _kernels
+
+
+class _Layer:
+    """What is the same for every call of a layer's node."""
+
+    def __init__(self, program: shapes.Program, own: Callable[..., Any], run_backward: Callable[..., Any]) -> None:
+        self.program, self.own, self.run_backward = program, own, run_backward
+        self.node: type[_Node] = type(program.name, (_Node,), {})  # its name is what graphs of autograd show
+
+    def apply(self, module: Any, made: Any, values: Sequence[Any]) -> Any:
+        """The results, with history."""
+        return self.node.apply(self, module, [made], *values)
+
+
+class _Node(torch.autograd.Function):
+    """Takes results that have been computed: a call that does not fit never comes here."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: _Layer, module: Any, made: list[Any], *values: Any) -> Any:
+        results = made[0] if isinstance(made[0], tuple) else (made[0],)
+        kept = results if layer.program.reads_outputs else ()
+        ctx.save_for_backward(*(value if isinstance(value, torch.Tensor) else None for value in values), *kept)
+        ctx.scalars = [None if isinstance(value, torch.Tensor) else value for value in values]
+        ctx.dtypes = [result.dtype for result in results]
+        ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
+        ctx.layer, ctx.module = layer, module
+        device = results[0].device.type
+        ctx.autocast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+        return made[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        layer, saved = ctx.layer, ctx.saved_tensors
+        values = [tensor if scalar is None else scalar for tensor, scalar in zip(saved, ctx.scalars)]
+        needs = list(ctx.needs_input_grad[3:])
+        made = None
+        if not torch.is_grad_enabled():
+            grads_in = operators.order_grads(layer.program, grads, ctx.dtypes)
+            made = layer.run_backward(values, saved[len(values) :] or None, grads_in, needs)
+        if made is None:
+            made = _recompute(ctx, values, grads, needs)
+        return (None, None, None, *(grad if need else None for grad, need in zip(made, needs)))
+
+
+def _recompute(ctx: Any, values: list[Any], grads: Sequence[Any], needs: list[bool]) -> list[Any]:
+    """Through the own forward: what has gradients of gradients, and takes whatever the kernel's backward does not."""
+    program, create_graph = ctx.layer.program, torch.is_grad_enabled()
+    device, dtype = ctx.autocast or (None, None)
+    with torch.enable_grad(), torch.autocast(device, dtype) if device else contextlib.nullcontext():
+        # Each is a variable of its own: one may have been computed from another.
+        values = [_leaf(value, need, create_graph) for value, need in zip(values, needs)]
+        module = _with_members(program, ctx.module, values)
+        made = ctx.layer.own(module, *values[: len(program.inputs)])
+        made = made if isinstance(made, tuple) else (made,)
+        pairs = [(result, grad) for result, grad in zip(made, grads) if result.requires_grad]
+        wanted = [value for value, need in zip(values, needs) if need]
+        found = iter(
+            torch.autograd.grad(
+                [result for result, _ in pairs],
+                wanted,
+                [grad for _, grad in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+    return [next(found) if need else None for need in needs]
+
+
+def _leaf(value: Any, needed: bool, connected: bool) -> Any:
+    if not needed:
+        return value
+    return value.view_as(value) if connected else value.detach().requires_grad_()
+
+
+def _with_members(program: shapes.Program, module: Any, values: Sequence[Any]) -> Any:
+    """The module as it was in forward: a shallow copy with the members' values of then."""
+    if not program.members:
+        return module
+    copy = object.__new__(type(module))
+    copy.__dict__.update(module.__dict__)
+    for name in ("_parameters", "_buffers"):
+        copy.__dict__[name] = dict(module.__dict__[name])
+    for param, value in zip(program.members, values[len(program.inputs) :]):
+        place = operators.find_member(copy, param.host_name)
+        if place is not None:
+            place[param.host_name] = value
+    return copy
+
+
+def autograd(call: "_kernels.Call") -> Callable[..., Any]:
+    """The forward when gradients are wanted, called as autograd(module, *args)."""
+    program, run, own = shapes.parse(call.kernel.layer.json()), call.run, call.own
+    layer = _Layer(program, own, call.run_backward)
+
+    def forward(module: Any, *args: Any) -> Any:
+        members = call.members(module)
+        if members is None:
+            return own(module, *args)
+        values = operators.complete(program, args, members)
+        if program.has_backward and not operators.is_differentiable(program, values):
+            return own(module, *args)
+        made = run(module, *args)
+        if made is NotImplemented:
+            return own(module, *args)
+        if not program.has_backward:
+            return _without_backward(call, made)
+        return layer.apply(module, made, values)
+
+    return forward
+
+
+def _without_backward(call: "_kernels.Call", made: Any) -> Any:
+    """A kernel for inference serves a module whose results have gradients: they raise when they are asked for."""
+    text = f"{call.kernel.text} has no backward for {call.kernel.layer_name}: kernelize with Mode.TRAINING to train it"
+    results = made if isinstance(made, tuple) else (made,)
+    floats = [result.requires_grad_() for result in results if result.is_floating_point()]
+    delayed = torch._C._functions.DelayedError(text.encode(), len(floats))(*floats)
+    left = iter(delayed if isinstance(delayed, tuple) else (delayed,))
+    results = tuple(next(left) if result.is_floating_point() else result for result in results)
+    return results if isinstance(made, tuple) else results[0]
+
+
+def operator(call: "_kernels.Call") -> Callable[..., Any]:
+    """The forward when a dispatch mode is active, called as operator(module, *args): what the mode sees is the operator."""
+    layer = operators.operator(call)
+    program, own, choose = layer.program, call.own, operators.chooser(call, layer.program)
+
+    def run_backward(values: Any, outputs: Any, grads: Any, needs: list[bool]) -> list[Any]:
+        made = iter(layer.backward(*values, *(outputs or ()), *grads, needs))
+        return [next(made) if need else None for need in needs]
+
+    node = _Layer(program, own, run_backward)
+
+    def forward(module: Any, *args: Any) -> Any:
+        values = choose(module, args)
+        if values is None:
+            return own(module, *args)
+        wanted = torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
+        with torch.no_grad():
+            made = layer.forward(*values)
+        return node.apply(module, made, values) if wanted else made
+
+    return forward
+
+
+def attach(call: "_kernels.Call") -> None:
+    """Gives a call what PyTorch needs beside the kernel. Operators are registered when the first one is asked for."""
+
+    def first_autograd(module: Any, *args: Any) -> Any:
+        call.autograd = autograd(call)
+        return call.autograd(module, *args)
+
+    def first_operator(module: Any, *args: Any) -> Any:
+        call.operator = operator(call)
+        return call.operator(module, *args)
+
+    call.autograd, call.operator = first_autograd, first_operator
