@@ -1,7 +1,8 @@
 """Fast kernels for the layers of PyTorch models, from the Hugging Face Hub, checked before they run.
 
 >>> from kernels import LayerRepository, Mode, kernelize, use_kernel_mapping
->>> with use_kernel_mapping({"SiluAndMul": {"cuda": LayerRepository("kernels-community/activation", layer_name="SiluAndMul")}}):
+>>> silu = LayerRepository("kernels-community/activation", layer_name="SiluAndMul")
+>>> with use_kernel_mapping({"SiluAndMul": {"cuda": silu}}):
 ...     model = kernelize(model, mode=Mode.INFERENCE)
 
 Importing this touches no network, no GPU and no PyTorch; what a name needs is imported with the name.

@@ -32,8 +32,8 @@ class Plan(Decisions):
     def apply(self, model: M) -> M:
         """Kernelizes a model as the plan says, each kernel at the revision that the plan names; returns the model.
 
-        Raises `kernels.errors.ConflictError` where something else would come out, and what `kernelize` raises. The model is then as
-        it was.
+        Raises `kernels.errors.ConflictError` where something else would come out, and what `kernelize` raises. The
+        model is then as it was.
         """
         self._plan.apply(model, host())
         return model

@@ -26,8 +26,9 @@ _COLUMNS = (
 
 
 class Record(SimpleNamespace):
-    """One decision: `path`, `class_name`, `layer`, `device`, `device_index`, `capability`, `mode`, `mode_used`, `repository`,
-    `revision`, `variant`, `layer_name`, `outcome`, `rule`, `reason`, `admits`, `changed`, `level` (docs/plan.schema.json)."""
+    """One decision: `path`, `class_name`, `layer`, `device`, `device_index`, `capability`, `mode`, `mode_used`,
+    `repository`, `revision`, `variant`, `layer_name`, `outcome`, `rule`, `reason`, `admits`, `changed`, `level`
+    (docs/plan.schema.json)."""
 
 
 class Decisions:

@@ -1,7 +1,7 @@
 """Intervals with values, and the smallest one around a point.
 
-Kept for programs that reach for it: the intervals of a mapping are the core's. The same interval replaces; among intervals of one
-size the later one wins; one that replaces counts as later.
+Kept for programs that reach for it: the intervals of a mapping are the core's. The same interval replaces; among
+intervals of one size the later one wins; one that replaces counts as later.
 """
 
 from __future__ import annotations

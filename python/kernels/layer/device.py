@@ -13,7 +13,7 @@ def _contradiction(text: str) -> ValueError:
     theirs = getattr(hub, "StrictDataclassClassValidationError", None)
     if theirs is None:
         return ValueError(text)
-    both = type("DeviceError", (theirs, ValueError), {"__module__": __name__, "__doc__": "A capability range is empty."})
+    both = type("DeviceError", (theirs, ValueError), {"__module__": __name__, "__doc__": "An empty range."})
     return both("validate_capability_range", ValueError(text))
 
 
@@ -71,9 +71,8 @@ class Device(Value):
                     f"Device: properties is {properties!r}: accepted are CUDAProperties, ROCMProperties and None"
                 )
             if type != properties._type:
-                raise ValueError(
-                    f"{properties.__class__.__name__} is only supported for '{properties._type}' devices: found {type!r}"
-                )
+                kind = properties.__class__.__name__
+                raise ValueError(f"{kind} is only supported for '{properties._type}' devices: found {type!r}")
         self._fill(type, properties)
 
 

@@ -25,7 +25,8 @@ def _function_class() -> type:
     class Func(nn.Module):
         """A function as a module: called by its name, replaced by `kernelize` through its forward.
 
-        There is one object for each function, as for the function itself: copies are the same object, and it is pickled by name.
+        There is one object for each function, as for the function itself: copies are the same object, and it is
+        pickled by name.
         """
 
         def __reduce_ex__(self, protocol: Any) -> str:
@@ -53,8 +54,8 @@ def make_function(function: Callable[..., Any], attributes: dict[str, Any]) -> A
     signature = _method_signature(function)
     if signature is not None:
         forward.__signature__ = signature  # type: ignore[attr-defined]
-    namespace = {"__module__": function.__module__ or __name__, "__doc__": function.__doc__, "forward": forward} | attributes
-    made = type(function.__name__, (_function_class(),), namespace)()
+    of_class = {"__module__": function.__module__ or __name__, "__doc__": function.__doc__, "forward": forward}
+    made = type(function.__name__, (_function_class(),), of_class | attributes)()
     return update_wrapper(made, function)
 
 
@@ -71,7 +72,7 @@ def _method_signature(function: Callable[..., Any]) -> Any:
 
 
 def use_kernelized_func(*functions: Any) -> Callable[[C], C]:
-    """A class decorator that names the extensible functions which the class's forward calls, so that `kernelize` finds them.
+    """A class decorator: `kernelize` finds the extensible functions that the class's forward calls through it.
 
     >>> @use_kernel_forward_from_hub("rotary_pos_emb")
     ... def apply_rotary_pos_emb(q, k, cos, sin): ...

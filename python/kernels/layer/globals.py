@@ -19,7 +19,7 @@ class DeviceRepos:
 
     @property
     def repos(self) -> dict[Mode, Any]:
-        """The repositories by mode that serve every capability; without such, those of the range that was registered last."""
+        """The repositories by mode that serve every capability; without such, those of the last range."""
         if None in self.tables:
             return self.tables[None]
         return next(reversed(self.tables.values()))

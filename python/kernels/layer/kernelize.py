@@ -23,7 +23,7 @@ _NO_CASE = 256  # KN_FALLBACK_NONE of kernels/plan.h: to the core, 0 says nothin
 
 
 class KernelizeFallback(Flag):
-    """Cases in which `kernelize` leaves a layer its own forward instead of raising. Values are those of kernels/plan.h."""
+    """Cases in which `kernelize` leaves a layer its own forward instead of raising. Values: kernels/plan.h."""
 
     NONE = 0
     NO_LAYER = 1
@@ -71,15 +71,16 @@ def kernelize(
 ) -> M:
     """Gives the extensible layers of a model the kernels that are registered for them, in place; returns the model.
 
-    `mode` says what the model is prepared for: Mode.INFERENCE or Mode.TRAINING, either with Mode.TORCH_COMPILE. `device` is a str
-    ("cuda", "cuda:1"), a torch.device, or anything with a `type`; without it, each layer's own device counts. `use_fallback` says which
-    cases leave a layer its own forward: True is KernelizeFallback.DEFAULT, False is none of them, KernelizeFallback.ALL is also a
-    kernel that cannot be loaded. Calling it again decides anew; `kernels.unkernelize` undoes it, `kernels.report` shows what was done.
+    `mode` says what the model is prepared for: Mode.INFERENCE or Mode.TRAINING, either with Mode.TORCH_COMPILE.
+    `device` is a str ("cuda", "cuda:1"), a torch.device, or anything with a `type`; without it, each layer's own
+    device counts. `use_fallback` says which cases leave a layer its own forward: True is KernelizeFallback.DEFAULT,
+    False is none of them, KernelizeFallback.ALL is also a kernel that cannot be loaded. Calling it again decides
+    anew; `kernels.unkernelize` undoes it, `kernels.report` shows what was done.
 
     >>> model = kernelize(model, mode=Mode.INFERENCE | Mode.TORCH_COMPILE)
 
-    Raises ValueError and TypeError for what cannot be asked for, and for a kernel layer that contradicts the class whose forward it
-    is to replace; outside `use_fallback`, also what loading raises. The model is then as it was.
+    Raises ValueError and TypeError for what cannot be asked for, and for a kernel layer that contradicts the class
+    whose forward it is to replace; outside `use_fallback`, also what loading raises. The model is then as it was.
     """
     request(model, mode, device, use_fallback, False)
     return model

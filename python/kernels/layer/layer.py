@@ -31,10 +31,10 @@ def replace_kernel_forward_from_hub(
 def use_kernel_forward_from_hub(
     layer_name: str, condition: Callable[[Any], bool] | None = None
 ) -> Callable[[T], T]:
-    """A decorator that makes a class, or a plain function, extensible under a name. What it does stays as it is until `kernelize`.
+    """A decorator that makes a class, or a plain function, extensible under a name.
 
-    `condition` is asked with each instance; where it says False, `kernelize` leaves the instance alone. A function becomes an object
-    that is called like it and has its name, documentation and signature; it is pickled by name.
+    What it does stays as it is until `kernelize`. `condition` is asked with each instance; where it says False, `kernelize` leaves the instance alone. A function
+    becomes an object that is called like it and has its name, documentation and signature; it is pickled by name.
 
     >>> @use_kernel_forward_from_hub("SiluAndMul")
     ... class SiluAndMul(nn.Module):
@@ -49,7 +49,7 @@ def use_kernel_forward_from_hub(
             return target
         if not is_function(target):
             raise TypeError(
-                f"use_kernel_forward_from_hub can only be applied to classes or functions: found {type(target).__name__}"
+                f"use_kernel_forward_from_hub can only be applied to classes or functions: found {target!r}"
             )
         attributes = {"kernel_layer_name": layer_name}
         if condition is not None:

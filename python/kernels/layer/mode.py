@@ -10,9 +10,9 @@ from .. import _kernels
 class Mode(Flag):
     """What `kernelize` prepares a model for, and what a kernel is registered for.
 
-    `INFERENCE` and `TRAINING` exclude each other; either can be joined with `TORCH_COMPILE` by `|`. `FALLBACK` combines with
-    nothing: it is what a kernel is registered for that serves every mode without one of its own, and what a kernel without a mode
-    is registered for.
+    `INFERENCE` and `TRAINING` exclude each other; either can be joined with `TORCH_COMPILE` by `|`. `FALLBACK`
+    combines with nothing: it is what a kernel is registered for that serves every mode without one of its own, and
+    what a kernel without a mode is registered for.
 
     >>> Mode.INFERENCE | Mode.TORCH_COMPILE
     <Mode.INFERENCE|TORCH_COMPILE: 12>

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class LayerRepositoryProtocol(Protocol):
-    """An object that a mapping may point to: it loads its layer by itself. Hashable, with a text that messages call it by."""
+    """An object that a mapping may point to: it loads its layer by itself; messages call it by its text."""
 
     @property
     def layer_name(self) -> str:

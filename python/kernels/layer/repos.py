@@ -21,7 +21,7 @@ def version_text(version: object) -> str | None:
     if version is None or isinstance(version, str):
         return version
     if not isinstance(version, int) or isinstance(version, bool):
-        raise TypeError(f"version is {version!r}: accepted are an int (the branch v<N>) and a str (a specifier over tags)")
+        raise TypeError(f"version is {version!r}: accepted are an int (branch v<N>) and a str (specifier over tags)")
     if version < 0:
         raise ValueError(f"version is {version}: accepted are numbers from 0, which name the branch v<N>")
     return str(version)
@@ -68,8 +68,8 @@ class Repository(Keyed):
 
     def __repr__(self) -> str:
         given = {name: value for name, value in self._source().items() if value not in (None, False)}
-        fields = ", ".join(f"{name}={value!r}" for name, value in (given | {f"{self._kind}_name": self._layer_name}).items())
-        return f"{type(self).__name__}({fields})"
+        given[f"{self._kind}_name"] = self._layer_name
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def load(self) -> type:
         """The layer's class, a subclass of torch.nn.Module; what is missing is fetched.
@@ -84,9 +84,9 @@ class Repository(Keyed):
 class LayerRepository(Repository):
     """A layer of a repository on the Hub.
 
-    `version` is a specifier over the repository's tags (">=0.0.4,<0.1.0"), or an int or its digits: the branch v<N>. `revision` is
-    a branch, tag or commit. At most one of them is given; neither means the branch main. `trust_remote_code` is the consent to a
-    publisher that nobody vouches for.
+    `version` is a specifier over the repository's tags (">=0.0.4,<0.1.0"), or an int or its digits: the branch v<N>.
+    `revision` is a branch, tag or commit. At most one of them is given; neither means the branch main.
+    `trust_remote_code` is the consent to a publisher that nobody vouches for.
 
     >>> str(LayerRepository("kernels-community/activation", layer_name="SiluAndMul", version=1))
     '`kernels-community/activation` (version: 1), layer `SiluAndMul`'
@@ -133,7 +133,8 @@ class LayerRepository(Repository):
 class LocalLayerRepository(Repository):
     """A layer of a kernel in a local directory: a repository, its `build` folder, or one variant.
 
-    `repo_path` is a str or os.PathLike. `package_name` is accepted for programs that give it: the directory says the name.
+    `repo_path` is a str or os.PathLike. `package_name` is accepted for programs that give it: the directory says the
+    name.
 
     >>> LocalLayerRepository("/opt/kernels/activation", layer_name="SiluAndMul")
     LocalLayerRepository(path='/opt/kernels/activation', layer_name='SiluAndMul')
@@ -164,8 +165,9 @@ class LocalLayerRepository(Repository):
 class LockedLayerRepository(Repository):
     """A layer of a repository on the Hub, at the commit that a lock file names.
 
-    `lockfile` is the path of a kernels.lock; without one, the lock file in the caller's own distribution that names the repository.
-    The file is read when the layer is used. Raises ValueError when no distribution of the caller locks the repository.
+    `lockfile` is the path of a kernels.lock; without one, the lock file in the caller's own distribution that names
+    the repository. The file is read when the layer is used. Raises ValueError when no distribution of the caller
+    locks the repository.
     """
 
     def __init__(
@@ -220,7 +222,8 @@ class FuncRepository(_Function, LayerRepository):
 
 
 class LocalFuncRepository(_Function, LocalLayerRepository):
-    """A function of a kernel in a local directory, as `LocalLayerRepository`. Deprecated: a layer serves functions too."""
+    """A function of a kernel in a local directory, as `LocalLayerRepository`. Deprecated: a layer serves functions
+    too."""
 
     def __init__(self, repo_path: str | os.PathLike[str], *, func_name: str, package_name: str | None = None) -> None:
         _deprecate("LocalFuncRepository")
@@ -228,7 +231,8 @@ class LocalFuncRepository(_Function, LocalLayerRepository):
 
 
 class LockedFuncRepository(_Function, LockedLayerRepository):
-    """A function at the commit that a lock file names, as `LockedLayerRepository`. Deprecated: a layer serves functions too."""
+    """A function at the commit that a lock file names, as `LockedLayerRepository`. Deprecated: a layer serves
+    functions too."""
 
     def __init__(self, repo_id: str, *, func_name: str, **options: Any) -> None:
         _deprecate("LockedFuncRepository")
@@ -236,7 +240,8 @@ class LockedFuncRepository(_Function, LockedLayerRepository):
 
 
 def entry_of(repository: object) -> dict[str, Any]:
-    """What the core holds of a repository object: where the kernel comes from, or what to call an object that loads by itself.
+    """What the core holds of a repository object: where the kernel comes from, or what to call an object that loads
+    by itself.
 
     Raises TypeError for an object that is no repository.
     """
@@ -248,8 +253,8 @@ def entry_of(repository: object) -> dict[str, Any]:
         name = getattr(repository, "func_name", None)
     if not isinstance(name, str) or not callable(getattr(repository, "load", None)):
         raise TypeError(
-            f"{repository!r}: accepted are LayerRepository, LocalLayerRepository, LockedLayerRepository, and objects with "
-            "layer_name (or func_name) and load()"
+            f"{repository!r}: accepted are LayerRepository, LocalLayerRepository, LockedLayerRepository, and "
+            "objects with layer_name (or func_name) and load()"
         )
     return {"layer_name": name, "label": str(repository)}
 

@@ -1,7 +1,7 @@
 """Which mapping counts here: the process's, or that of the innermost scope around the caller.
 
-A mapping is an immutable value of the core. Registering makes a new one that shares what it did not change, so that entering a scope
-costs what its own entries cost, and nobody who holds a mapping sees it change.
+A mapping is an immutable value of the core. Registering makes a new one that shares what it did not change, so that
+entering a scope costs what its own entries cost, and nobody who holds a mapping sees it change.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _modes(layer: str, device: str, value: object) -> list[tuple[int, object]]:
         return [(Mode.FALLBACK.value, value)]
     if not value:
         raise ValueError(
-            f"kernel mapping: `{layer}` has no mode for {device}: accepted are a repository, and a mapping with at least one mode"
+            f"kernel mapping: `{layer}` for {device} has no mode: accepted are a repository and a mapping from modes"
         )
     for mode in value:
         if not isinstance(mode, Mode) or not mode:
@@ -80,7 +80,7 @@ def entries_of(mapping: Dictionary[str, Any]) -> list[_kernels.Entry]:
     Raises TypeError for keys and values of other kinds; what names and numbers are accepted says the core.
     """
     if not isinstance(mapping, Dictionary):
-        raise TypeError(f"kernel mapping: found {mapping!r}: accepted are a mapping from layer names and a mapping file's path")
+        raise TypeError(f"kernel mapping: found {mapping!r}: accepted are a mapping from layer names and a file's path")
     entries = []
     for layer, devices in mapping.items():
         if not isinstance(layer, str):
@@ -118,11 +118,13 @@ def register_kernel_mapping(
 ) -> None:
     """Registers kernels for layers: in the scope around the caller, else for the whole process.
 
-    `mapping` says for each layer name and device which repository serves it, or which one in which mode; a path means a mapping file
-    (docs/mapping.md). A device (or the same range of capabilities) that is registered again is replaced, with all its modes; other
-    devices and layers stay. `inherit_mapping=False` drops everything that was registered here before.
+    `mapping` says for each layer name and device which repository serves it, or which one in which mode; a path means
+    a mapping file (docs/mapping.md). A device (or the same range of capabilities) that is registered again is
+    replaced, with all its modes; other devices and layers stay. `inherit_mapping=False` drops everything that was
+    registered here before.
 
-    >>> register_kernel_mapping({"SiluAndMul": {"cuda": LayerRepository("kernels-community/activation", layer_name="SiluAndMul")}})
+    >>> silu = LayerRepository("kernels-community/activation", layer_name="SiluAndMul")
+    >>> register_kernel_mapping({"SiluAndMul": {"cuda": silu}})
 
     Raises TypeError and ValueError for what cannot be registered, by name; nothing has changed then.
     """
@@ -144,8 +146,9 @@ def register_kernel_mapping(
 class use_kernel_mapping:
     """A scope in which a mapping counts: what was registered around it, and `mapping` over that.
 
-    With `inherit_mapping=False` nothing but `mapping` counts. The mapping is read when the scope is entered; one object may be entered
-    several times, nested too, and in several threads. A task or a copied context keeps the scope that it was started in.
+    With `inherit_mapping=False` nothing but `mapping` counts. The mapping is read when the scope is entered; one
+    object may be entered several times, nested too, and in several threads. A task or a copied context keeps the
+    scope that it was started in.
 
     >>> with use_kernel_mapping({"SiluAndMul": {"cuda": repository}}):
     ...     model = kernelize(model, mode=Mode.INFERENCE)
@@ -166,7 +169,7 @@ class use_kernel_mapping:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # The innermost scope that this object opened. None: it is left in a context that never entered it, which has nothing to undo.
+        # The innermost scope that this object opened. None: a context that never entered it has nothing to undo.
         scope = _scope.get()
         while scope is not None and scope.owner is not self:
             scope = scope.outer
