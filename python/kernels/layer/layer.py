@@ -33,8 +33,9 @@ def use_kernel_forward_from_hub(
 ) -> Callable[[T], T]:
     """A decorator that makes a class, or a plain function, extensible under a name.
 
-    What it does stays as it is until `kernelize`. `condition` is asked with each instance; where it says False, `kernelize` leaves the instance alone. A function
-    becomes an object that is called like it and has its name, documentation and signature; it is pickled by name.
+    What it does stays as it is until `kernelize`. `condition` is asked with each instance; where it says False,
+    `kernelize` leaves the instance alone. A function becomes an object that is called like it and has its name,
+    documentation and signature; it is pickled by name.
 
     >>> @use_kernel_forward_from_hub("SiluAndMul")
     ... class SiluAndMul(nn.Module):
