@@ -18,9 +18,11 @@ static kn_status parse_device(kni_request *request, const char *text, kn_error *
                             "device '%s': a device type is expected, as in cuda or cuda:1", text);
     memcpy(name, type.data, type.size);
     name[type.size] = '\0';
-    const kn_status st = kn_device_type_parse(name, &request->device, err);
-    if (st != KN_OK)
-        return st;
+    if (kn_device_type_parse(name, &request->device, NULL) != KN_OK)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "Unsupported device type '%s'. Supported device types are: cpu, cuda, "
+                            "mps (or metal), neuron, npu, rocm, tpu, xpu",
+                            name);
     if (rest.data && !kni_span_to_int(rest, INT32_MAX, &index))
         return kn_error_set(err, KN_ERR_INVALID,
                             "device '%s': after the colon an index is expected, as in %s:1; "

@@ -114,7 +114,7 @@ static void test_refused_options(void **state)
          "KN_FALLBACK_NONE stands alone"},
         {"unknown flags", {.mode = INFERENCE, .flags = 8}, "unknown flags 0x8"},
         {"unknown device", {.mode = INFERENCE, .device = "gpu"}, "gpu"},
-        {"empty device", {.mode = INFERENCE, .device = ""}, "unknown device type"},
+        {"empty device", {.mode = INFERENCE, .device = ""}, "Unsupported device type ''."},
         {"no index", {.mode = INFERENCE, .device = "cuda:"}, "after the colon an index"},
         {"negative index", {.mode = INFERENCE, .device = "cuda:-1"}, "after the colon an index"},
         {"a capability", {.mode = INFERENCE, .device = "cuda:9.0"}, "KERNELS_DEVICE"},
