@@ -1,0 +1,3 @@
+"""Example kernels in Python."""
+
+from . import layers  # noqa: F401
