@@ -32,8 +32,8 @@ int kpy_layer_init(PyObject *module);    // layer.c: Layer
 int kpy_function_init(PyObject *module); // function.c: Function
 int kpy_hub_init(
     PyObject *module); // hub.c: get_kernel, fetch_kernel, choose_variants, resolve, versions
-int kpy_host_init(
-    PyObject *module); // host.c: Candidate, HostKernel, kernelize, unkernelize, report, bound
+int kpy_host_kernel_init(PyObject *module); // host_kernel.c: HostKernel
+int kpy_host_init(PyObject *module); // host.c: Candidate, kernelize, unkernelize, report, bound
 int kpy_call_init(PyObject *module); // call.c: Call, fallback_counts
 
 // error.c. Raises what a failed call of the core left in *err, and disposes it. If an exception is pending (a hook or host raised it),
@@ -68,7 +68,12 @@ PyObject *kpy_function_object(const kn_function *function, const char *name); //
 PyObject *kpy_new(PyObject *type);
 void kpy_dealloc(PyObject *self);
 
-// host.c. What a HostKernel object stands for, borrowed until the process ends; NULL with TypeError.
+// host_kernel.c. Strings are copied; `hosted` is NULL or an object, of which it takes a reference of its own.
+PyObject *kpy_host_kernel_object(const kn_host_kernel *kernel);
+// What a HostKernel object stands for, borrowed as long as the object lives; NULL with TypeError.
 const kn_host_kernel *kpy_host_kernel_of(PyObject *object);
+
+// counter.c. Calls of a module (or function object) that went to the own forward for a reason of the guard, so far. Raises nothing.
+uint64_t kpy_fallbacks(PyObject *module, kn_mismatch_reason reason);
 
 #endif

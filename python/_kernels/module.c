@@ -47,9 +47,9 @@ static int fill(PyObject *module)
     }
     if (refuse_others() < 0 || PyModule_AddStringConstant(module, "version", kn_version()) < 0)
         return -1;
-    int (*const inits[])(PyObject *) = {kpy_context_init, kpy_mapping_init, kpy_plan_init,
-                                        kpy_kernel_init,  kpy_layer_init,   kpy_function_init,
-                                        kpy_hub_init,     kpy_host_init,    kpy_call_init};
+    int (*const inits[])(PyObject *) = {
+        kpy_context_init,  kpy_mapping_init, kpy_plan_init,        kpy_kernel_init, kpy_layer_init,
+        kpy_function_init, kpy_hub_init,     kpy_host_kernel_init, kpy_host_init,   kpy_call_init};
     for (size_t i = 0; i < KN_LEN(inits); ++i)
         if (inits[i](module) < 0)
             return -1;

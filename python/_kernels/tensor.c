@@ -1,0 +1,297 @@
+#include "tensor.h"
+
+#include <string.h>
+
+// --- looking up ---
+
+static PyObject *look_up(PyObject *from, const char *path)
+{
+    char name[64];
+    Py_INCREF(from);
+    while (from && *path) {
+        const size_t n = strcspn(path, ".");
+        if (n >= sizeof(name))
+            return NULL;
+        memcpy(name, path, n);
+        name[n] = '\0';
+        path += n + (path[n] == '.');
+        PyObject *next = PyObject_GetAttrString(from, name);
+        Py_DECREF(from);
+        from = next;
+    }
+    return from;
+}
+
+static int look_up_question(PyObject *torch, const char *path, kpy_question *out)
+{
+    out->callable = look_up(torch, path);
+    if (!out->callable)
+        return -1;
+    if (!PyCFunction_Check(out->callable))
+        return 0;
+    out->flags = PyCFunction_GetFlags(out->callable);
+    out->function = PyCFunction_GetFunction(out->callable);
+    out->self = PyCFunction_GetSelf(out->callable);
+    return 0;
+}
+
+static int look_up_api(kpy_torch *t)
+{
+    PyObject *capsule = PyObject_GetAttrString((PyObject *)t->tensor, "__dlpack_c_exchange_api__");
+    if (!capsule)
+        return -1;
+    const DLPackExchangeAPI *api = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
+    Py_DECREF(capsule); // the table is the process's
+    while (api && api->header.version.major > DLPACK_MAJOR_VERSION)
+        api = (const DLPackExchangeAPI *)(const void *)api->header.prev_api;
+    if (api && api->header.version.major == DLPACK_MAJOR_VERSION &&
+        api->dltensor_from_py_object_no_sync)
+        t->api = api;
+    return t->api ? 0 : -1;
+}
+
+static int look_up_methods(kpy_torch *t)
+{
+    t->requires_grad = PyObject_GetAttrString((PyObject *)t->tensor, "requires_grad");
+    if (!t->requires_grad)
+        return -1;
+    t->get_requires_grad = (descrgetfunc)PyType_GetSlot(Py_TYPE(t->requires_grad), Py_tp_descr_get);
+    PyObject *tensor = PyObject_CallMethod(t->torch, "empty", "i", 0);
+    PyObject *is_neg = tensor ? PyObject_GetAttrString(tensor, "is_neg") : NULL;
+    if (is_neg && PyCFunction_Check(is_neg) && PyCFunction_GetFlags(is_neg) == METH_NOARGS)
+        t->is_neg = PyCFunction_GetFunction(is_neg); // the same for every tensor
+    Py_XDECREF(is_neg);
+    Py_XDECREF(tensor);
+    return t->get_requires_grad && t->is_neg ? 0 : -1;
+}
+
+static int look_up_all(kpy_torch *t)
+{
+    PyObject *forward_ad = PyImport_ImportModule("torch.autograd.forward_ad");
+    if (!forward_ad)
+        return -1;
+    t->forward_ad = PyModule_GetDict(forward_ad);
+    Py_INCREF(t->forward_ad);
+    Py_DECREF(forward_ad);
+    t->empty_strided = PyObject_GetAttrString(t->torch, "empty_strided");
+    t->is_autocast_enabled = PyObject_GetAttrString(t->torch, "is_autocast_enabled");
+    if (!t->empty_strided || !t->is_autocast_enabled ||
+        look_up_question(t->torch, "is_grad_enabled", &t->grad_enabled) < 0 ||
+        look_up_question(t->torch, "_C._len_torch_dispatch_stack", &t->dispatch_modes) < 0 ||
+        look_up_question(t->torch, "_C._get_tracing_state", &t->tracing) < 0 ||
+        look_up_question(t->torch, "_C._functorch.peek_interpreter_stack", &t->functorch) < 0 ||
+        look_up_question(t->torch, "_C._is_any_autocast_enabled", &t->autocast) < 0 ||
+        look_up_methods(t) < 0)
+        return -1;
+    return look_up_api(t);
+}
+
+const kpy_torch *kpy_torch_get(void)
+{
+    static kpy_torch known; // written once, under the GIL
+    static bool is_known;
+    if (is_known)
+        return &known;
+    kpy_torch t = {.torch = PyImport_ImportModule("torch")};
+    PyObject *parameter = t.torch ? look_up(t.torch, "nn.Parameter") : NULL;
+    t.parameter = (PyTypeObject *)parameter;
+    t.tensor = parameter ? (PyTypeObject *)look_up(t.torch, "Tensor") : NULL;
+    if (!t.tensor)
+        return NULL; // what was looked up is the process's
+    if (look_up_all(&t) < 0) {
+        PyErr_Clear();
+        t.api = NULL; // calls go to the operator, or the own forward
+    }
+    if (!is_known) { // an import lets other threads in
+        known = t;
+        is_known = true;
+    }
+    return &known;
+}
+
+// --- asking ---
+
+int kpy_ask(const kpy_question *q)
+{
+    static PyObject *empty;
+    PyObject *answer;
+    if (q->flags == METH_NOARGS && q->function) {
+        answer = q->function(q->self, NULL);
+    } else if (q->flags == (METH_VARARGS | METH_KEYWORDS) && q->function) {
+        if (!empty && !(empty = PyTuple_New(0)))
+            return -1;
+        answer = ((PyCFunctionWithKeywords)(void (*)(void))q->function)(q->self, empty, NULL);
+    } else {
+        answer = PyObject_CallNoArgs(q->callable);
+    }
+    if (answer == Py_None || answer == Py_False) {
+        Py_DECREF(answer);
+        return 0;
+    }
+    const int truth = answer ? answer == Py_True ? 1 : PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return truth;
+}
+
+static int take_truth(PyObject *answer)
+{
+    const int truth = !answer ? -1 : answer == Py_True;
+    Py_XDECREF(answer);
+    return truth;
+}
+
+int kpy_requires_grad(const kpy_torch *torch, PyObject *tensor)
+{
+    return take_truth(
+        torch->get_requires_grad(torch->requires_grad, tensor, (PyObject *)Py_TYPE(tensor)));
+}
+
+int kpy_is_neg(const kpy_torch *torch, PyObject *tensor)
+{
+    return take_truth(torch->is_neg(tensor, NULL));
+}
+
+int kpy_forward_ad(const kpy_torch *torch)
+{
+    static PyObject *name;
+    if (!name && !(name = PyUnicode_InternFromString("_current_level")))
+        return -1;
+    PyObject *level = PyDict_GetItemWithError(torch->forward_ad, name);
+    if (!level)
+        return PyErr_Occurred() ? -1 : 1; // not known: not refused the careful way
+    const long value = PyLong_AsLong(level);
+    return value == -1 && PyErr_Occurred() ? -1 : value >= 0;
+}
+
+// --- results ---
+
+PyObject *kpy_torch_dtype(const kpy_torch *torch, DLDataType dtype)
+{
+    static const struct {
+        const char *name, *torch;
+    } names[] = {
+        {"bool", "bool"},
+        {"u8", "uint8"},
+        {"i8", "int8"},
+        {"i16", "int16"},
+        {"i32", "int32"},
+        {"i64", "int64"},
+        {"u16", "uint16"},
+        {"u32", "uint32"},
+        {"u64", "uint64"},
+        {"f16", "float16"},
+        {"bf16", "bfloat16"},
+        {"f32", "float32"},
+        {"f64", "float64"},
+        {"f8_e4m3fn", "float8_e4m3fn"},
+        {"f8_e4m3fnuz", "float8_e4m3fnuz"},
+        {"f8_e5m2", "float8_e5m2"},
+        {"f8_e5m2fnuz", "float8_e5m2fnuz"},
+        {"f8_e8m0fnu", "float8_e8m0fnu"},
+    };
+    const char *name = kn_dtype_name(dtype);
+    for (size_t i = 0; name && i < KN_LEN(names); ++i)
+        if (strcmp(name, names[i].name) == 0)
+            return PyObject_GetAttrString(torch->torch, names[i].torch);
+    return PyErr_Format(PyExc_TypeError, "PyTorch has no dtype for %s",
+                        name ? name : "the one of a result");
+}
+
+static PyObject *tuple_of(const int64_t *values, int32_t n)
+{
+    PyObject *tuple = PyTuple_New(n);
+    for (int32_t i = 0; tuple && i < n; ++i) {
+        PyObject *value = PyLong_FromLongLong(values[i]);
+        if (!value || PyTuple_SetItem(tuple, i, value) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+// By torch itself: any device, any strides.
+static PyObject *make_strided(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like)
+{
+    PyObject *result = NULL, *keywords = NULL, *args = NULL;
+    PyObject *dtype = kpy_torch_dtype(torch, type->dtype);
+    PyObject *device = like ? PyObject_GetAttrString(like, "device") : PyUnicode_FromString("cpu");
+    PyObject *size = tuple_of(type->shape, type->ndim);
+    PyObject *stride = tuple_of(type->strides, type->ndim);
+    if (dtype && device && size && stride) {
+        args = PyTuple_Pack(2, size, stride);
+        keywords = Py_BuildValue("{sOsO}", "dtype", dtype, "device", device);
+    }
+    if (args && keywords)
+        result = PyObject_Call(torch->empty_strided, args, keywords);
+    Py_XDECREF(keywords);
+    Py_XDECREF(args);
+    Py_XDECREF(stride);
+    Py_XDECREF(size);
+    Py_XDECREF(device);
+    Py_XDECREF(dtype);
+    return result;
+}
+
+static bool is_contiguous(const kn_tensor_type *type)
+{
+    int64_t n = 1;
+    for (int32_t i = type->ndim - 1; i >= 0; --i) {
+        if (type->strides[i] != n && type->shape[i] != 1)
+            return false;
+        n *= type->shape[i];
+    }
+    return true;
+}
+
+static void set_error(void *user, const char *kind, const char *message)
+{
+    (void)user;
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_RuntimeError, "%s: %s", kind, message);
+}
+
+int kpy_output_make(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like,
+                    kpy_output *out)
+{
+    out->managed = NULL;
+    out->object = NULL;
+    // On other devices record_stream() does nothing for memory with a foreign deleter.
+    if (type->device.device_type != kDLCPU || !is_contiguous(type)) {
+        out->object = make_strided(torch, type, like);
+        if (!out->object)
+            return -1;
+        return torch->api->dltensor_from_py_object_no_sync(out->object, &out->dl);
+    }
+    DLTensor prototype = {.device = type->device,
+                          .ndim = type->ndim,
+                          .dtype = type->dtype,
+                          .shape = (int64_t *)(uintptr_t)type->shape};
+    if (torch->api->managed_tensor_allocator(&prototype, &out->managed, NULL, set_error) != 0) {
+        out->managed = NULL;
+        set_error(NULL, "PyTorch", "no memory for a result");
+        return -1;
+    }
+    out->dl = out->managed->dl_tensor;
+    return 0;
+}
+
+PyObject *kpy_output_take(const kpy_torch *torch, kpy_output *out)
+{
+    PyObject *object = out->object;
+    if (out->managed) {
+        void *made = NULL;
+        if (torch->api->managed_tensor_to_py_object_no_sync(out->managed, &made) == 0)
+            object = made;
+    }
+    out->managed = NULL;
+    out->object = NULL;
+    return object;
+}
+
+void kpy_output_dispose(kpy_output *out)
+{
+    if (out->managed && out->managed->deleter)
+        out->managed->deleter(out->managed); // nobody else's yet
+    Py_XDECREF(out->object);
+    out->managed = NULL;
+    out->object = NULL;
+}

@@ -1,0 +1,70 @@
+// PyTorch as a native call needs it: its tensors as DLTensors, and what it is doing right now.
+#ifndef KPY_TENSOR_H
+#define KPY_TENSOR_H
+
+#include "kpy.h"
+
+// A C function of torch's that takes no argument, called without the ways around it.
+typedef struct kpy_question {
+    PyObject *callable;
+    PyCFunction function; // NULL: only by way of the callable
+    PyObject *self;
+    int flags;
+} kpy_question;
+
+// Looked up once. PyTorch is never linked against.
+typedef struct kpy_torch {
+    PyTypeObject *tensor;
+    PyTypeObject *parameter;
+    // Of the types' `__dlpack_c_exchange_api__`; NULL: this PyTorch lacks it (before 2.10), or something below.
+    const DLPackExchangeAPI *api;
+    kpy_question grad_enabled;
+    kpy_question dispatch_modes;
+    kpy_question tracing;
+    kpy_question functorch;
+    kpy_question autocast;
+    PyObject *forward_ad; // the dictionary of torch.autograd.forward_ad
+    PyObject *requires_grad;
+    descrgetfunc get_requires_grad;
+    PyCFunction is_neg;
+    PyObject *torch;
+    PyObject *empty_strided;
+    PyObject *is_autocast_enabled;
+} kpy_torch;
+
+// The process's PyTorch; NULL with an exception when it cannot be imported.
+const kpy_torch *kpy_torch_get(void);
+
+// An answer as a truth: None and 0 are false. -1 with an exception.
+int kpy_ask(const kpy_question *question);
+
+static inline bool kpy_is_plain_tensor(const kpy_torch *torch, PyObject *object)
+{
+    return Py_TYPE(object) == torch->tensor || Py_TYPE(object) == torch->parameter;
+}
+// 1: gradients of it are wanted; -1 with an exception. For plain tensors.
+int kpy_requires_grad(const kpy_torch *torch, PyObject *tensor);
+// 1: its numbers are the negatives of what lies in memory; -1 with an exception. For plain tensors.
+int kpy_is_neg(const kpy_torch *torch, PyObject *tensor);
+
+// Forward-mode AD: is a level open? -1 with an exception.
+int kpy_forward_ad(const kpy_torch *torch);
+
+// A result, before a kernel writes it.
+typedef struct kpy_output {
+    DLManagedTensorVersioned *managed; // or
+    PyObject *object;
+    DLTensor dl;
+} kpy_output;
+
+// Memory of this type, without contents. `like`: a tensor on the device; NULL: the CPU. 0, or -1 with an exception.
+int kpy_output_make(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like,
+                    kpy_output *out);
+// The tensor; *out is empty then. NULL with an exception.
+PyObject *kpy_output_take(const kpy_torch *torch, kpy_output *out);
+void kpy_output_dispose(kpy_output *out);
+
+// The torch.dtype; new reference.
+PyObject *kpy_torch_dtype(const kpy_torch *torch, DLDataType dtype);
+
+#endif
