@@ -87,7 +87,7 @@ typedef struct kn_host_bound {
     const char *revision;
     const char *variant;
     const char *layer_name;
-    kn_mode mode;
+    kn_mode mode; // that was asked for; 0: not known
     kn_level level;
 } kn_host_bound;
 

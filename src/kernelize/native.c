@@ -99,6 +99,25 @@ static void commit(void *user, void *module, void *binding)
     __atomic_store_n(&m->head.bound, bound, __ATOMIC_RELEASE);
 }
 
+static void bound(void *user, void *binding, kn_host_bound *out)
+{
+    (void)user;
+    const kni_kernel_binding *record = binding;
+    const kn_package *package = kn_kernel_package(record->kernel);
+    const char *repo_id = kn_kernel_repo_id(record->kernel);
+    out->repository = repo_id[0] ? repo_id : kn_package_dir(package);
+    out->revision = kn_kernel_revision(record->kernel);
+    out->variant = kn_package_variant(package);
+    out->layer_name = record->layer_name;
+    out->level = kn_kernel_level(record->kernel); // and no mode: one record serves all of them
+}
+
+static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
+{
+    (void)user;
+    return kn_module_fallback_count(module, reason);
+}
+
 kn_host kni_native_host(kni_native *native)
 {
     return (kn_host){
@@ -110,5 +129,7 @@ kn_host kni_native_host(kni_native *native)
         .prepare = prepare,
         .commit = commit,
         .user = native,
+        .bound = bound,
+        .fallbacks = fallbacks,
     };
 }

@@ -89,6 +89,7 @@ kni_decision *kni_plan_add_decision(kn_plan *plan)
     if (!d)
         return NULL;
     d->capability = -1;
+    d->mode = plan->mode;
     d->trace = kn_trace_new();
     char **const strings[] = {&d->class_name, &d->layer,    &d->reference,
                               &d->repository, &d->revision, &d->variant,
@@ -163,7 +164,7 @@ kn_status kn_plan_get(const kn_plan *plan, size_t index, kn_record *out, kn_erro
         .device = d->device,
         .device_index = d->device_index,
         .capability = d->capability,
-        .mode = plan->mode,
+        .mode = d->mode,
         .mode_used = d->mode_used,
         .repository = d->repository,
         .revision = d->revision,
@@ -220,7 +221,7 @@ const char *kn_plan_digest(kn_plan *plan)
             for (size_t f = 0; f < KN_LEN(fields); ++f)
                 kni_buf_append(&text, fields[f], strlen(fields[f]) + 1);
             kni_buf_printf(&text, "%s %d %lld %u %u %d %u %u", kn_device_type_name(d->device),
-                           d->device_index, (long long)d->capability, plan->mode, d->mode_used,
+                           d->device_index, (long long)d->capability, d->mode, d->mode_used,
                            (int)d->outcome, d->rule, d->kernel.strict);
             kni_buf_append(&text, "", 1);
         }

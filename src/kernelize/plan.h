@@ -16,6 +16,7 @@ typedef struct kni_decision {
     int32_t device_index;
     // What was decided.
     int64_t capability;
+    kn_mode mode; // asked for; of a report: when it was bound, 0 where the host does not say
     kn_mode mode_used;
     kn_outcome outcome;
     uint32_t rule;    // KN_FALLBACK_…

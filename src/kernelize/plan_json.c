@@ -85,7 +85,7 @@ static json_t *record_json(const kn_plan *plan, size_t index)
                          d->device == KN_DEVICE_NONE ? json_null() : json_integer(d->device_index));
     whole = whole &&
             put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
-            put(o, "mode", mode_or_null(plan->mode)) &&
+            put(o, "mode", mode_or_null(d->mode)) &&
             put(o, "mode_used", mode_or_null(d->mode_used)) &&
             put(o, "repository", text_or_null(d->repository)) &&
             put(o, "revision", text_or_null(d->revision)) &&

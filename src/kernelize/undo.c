@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "kernelize/bind.h"
 #include "kernelize/native.h"
 #include "kernelize/plan.h"
 #include "kernels/kernelize.h"
@@ -17,9 +16,15 @@ typedef struct survey {
     bool undo; // only modules that were kernelized; else every extensible one
 } survey;
 
+static bool set_if_given(char **field, const char *text)
+{
+    return !text || kni_set(field, text);
+}
+
+// binding: looked at for a report; NULL when nothing of the host's is bound, and for undo.
 static kn_status describe_decision(const survey *s, const kn_host_module *module,
-                                   kn_host_state state, const kni_kernel_binding *record,
-                                   kni_decision *d, kn_error *err)
+                                   kn_host_state state, void *binding, kni_decision *d,
+                                   kn_error *err)
 {
     kn_host_class cls = {.struct_size = sizeof(cls)};
     const kn_status st = s->host->describe(s->host->user, module->cls, &cls, err);
@@ -29,7 +34,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
     d->state = state;
     d->device = module->device;
     d->device_index = module->device_index;
-    d->binding = (void *)(uintptr_t)record;
+    d->binding = binding;
     const char *reason = "";
     if (state == KN_HOST_KERNEL) {
         d->outcome = s->undo ? KN_OUTCOME_RESTORED : KN_OUTCOME_KERNEL;
@@ -42,14 +47,15 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
     }
     bool whole = kni_set(&d->class_name, cls.name) &&
                  kni_set(&d->layer, cls.layer ? cls.layer : "") && kni_set(&d->reason, reason);
-    if (record && !s->undo) {
-        const kn_package *package = kn_kernel_package(record->kernel);
-        d->level = kn_kernel_level(record->kernel);
-        const char *repo_id = kn_kernel_repo_id(record->kernel);
-        whole = whole && kni_set(&d->repository, repo_id[0] ? repo_id : kn_package_dir(package)) &&
-                kni_set(&d->revision, kn_kernel_revision(record->kernel)) &&
-                kni_set(&d->variant, kn_package_variant(package)) &&
-                kni_set(&d->layer_name, record->layer_name);
+    if (binding) {
+        kn_host_bound bound = {.struct_size = sizeof(bound)};
+        s->host->bound(s->host->user, binding, &bound);
+        d->level = bound.level;
+        d->mode = bound.mode;
+        whole = whole && set_if_given(&d->repository, bound.repository) &&
+                set_if_given(&d->revision, bound.revision) &&
+                set_if_given(&d->variant, bound.variant) &&
+                set_if_given(&d->layer_name, bound.layer_name);
     }
     return whole ? KN_OK : kni_no_memory(err);
 }
@@ -123,29 +129,51 @@ kn_status kn_unkernelize(kn_module *model, kn_plan **plan, kn_error *err)
     return kn_unkernelize_host(&host, plan, err);
 }
 
-kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err)
+static kn_status count_fallbacks(const survey *s, kn_error *err)
 {
-    if (!model || !plan)
-        return kn_error_set(err, KN_ERR_INVALID,
-                            "report: a model and room for the plan are required");
-    *plan = NULL;
-    kni_native native = {.root = model};
-    const kn_host host = kni_native_host(&native);
-    survey s = {.host = &host, .plan = kni_plan_new(0)};
-    kn_status st = s.plan ? host.walk(host.user, survey_visit, &s, err) : kni_no_memory(err);
-    if (st == KN_OK) {
-        s.plan->fallbacks = kni_calloc(s.plan->n_records + 1, sizeof(*s.plan->fallbacks));
-        if (!s.plan->fallbacks)
-            st = kni_no_memory(err);
-    }
-    for (size_t i = 0; st == KN_OK && i < s.plan->n_records; ++i)
+    if (!s->host->fallbacks)
+        return KN_OK;
+    s->plan->fallbacks = kni_calloc(s->plan->n_records + 1, sizeof(*s->plan->fallbacks));
+    if (!s->plan->fallbacks)
+        return kni_no_memory(err);
+    for (size_t i = 0; i < s->plan->n_records; ++i)
         for (int reason = 0; reason < KN_MISMATCH_REASONS; ++reason)
-            s.plan->fallbacks[i][reason] =
-                kn_module_fallback_count(s.modules[i], (kn_mismatch_reason)reason);
+            s->plan->fallbacks[i][reason] =
+                s->host->fallbacks(s->host->user, s->modules[i], (kn_mismatch_reason)reason);
+    return KN_OK;
+}
+
+kn_status kn_report_host(const kn_host *given, kn_plan **plan, kn_error *err)
+{
+    kn_host host;
+    if (!plan)
+        return kn_error_set(err, KN_ERR_INVALID, "report: room for the plan is required");
+    *plan = NULL;
+    kn_status st = kni_host_read(given, &host, err);
+    if (st != KN_OK)
+        return st;
+    if (!host.bound)
+        return kn_error_set(err, KN_ERR_INVALID, "report: the host table lacks its entry bound");
+    survey s = {.host = &host, .plan = kni_plan_new(0)};
+    st = s.plan ? host.walk(host.user, survey_visit, &s, err) : kni_no_memory(err);
+    if (st == KN_OK)
+        st = count_fallbacks(&s, err);
     kni_free(s.modules);
     if (st == KN_OK)
         *plan = s.plan;
     else
         kn_plan_free(s.plan);
     return st;
+}
+
+kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err)
+{
+    if (plan)
+        *plan = NULL;
+    if (!model || !plan)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "report: a model and room for the plan are required");
+    kni_native native = {.root = model};
+    const kn_host host = kni_native_host(&native);
+    return kn_report_host(&host, plan, err);
 }

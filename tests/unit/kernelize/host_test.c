@@ -361,13 +361,75 @@ static void test_capability_and_depth(void **state)
     world_close(w);
 }
 
+static void toy_bound(void *user, void *bound, kn_host_bound *out)
+{
+    const binding *b = bound;
+    (void)user;
+    assert_int_equal(out->struct_size, sizeof(*out));
+    out->repository = "o/n";
+    out->revision = "r7";
+    out->variant = NULL; // nothing to say
+    out->layer_name = b->kernel.layer_name;
+    out->mode = KN_MODE_TRAINING;
+    out->level = KN_LEVEL_PINNED;
+}
+
+static uint64_t toy_fallbacks(void *user, void *module, kn_mismatch_reason reason)
+{
+    const toy *t = user;
+    return module == &t->nodes[1] && reason == KN_MISMATCH_DTYPE ? 3 : 0;
+}
+
+// What is bound is the host's word, and how often it was left.
+static void test_report(void **state)
+{
+    (void)state;
+    world *w = world_open(NULL);
+    kn_mapping *map = world_map_one(w, "L", "Plain", 0);
+    toy t = make_toy();
+    kn_host host = table_of(&t);
+    kn_plan *plan = NULL;
+    char *json = NULL;
+    world_ok(w, kn_kernelize_host(w->ctx, &host, OPTIONS(0), NULL, &w->err));
+    t.nodes[3].state = KN_HOST_FOREIGN_SINCE;
+    world_fails(w, kn_report_host(&host, &plan, &w->err), KN_ERR_INVALID, "lacks its entry bound");
+    host.bound = toy_bound;
+    world_fails(w, kn_report_host(&host, NULL, &w->err), KN_ERR_INVALID, "room");
+    world_fails(w, kn_report_host(NULL, &plan, &w->err), KN_ERR_INVALID, "host");
+    for (int counted = 0; counted < 2; ++counted) {
+        host.fallbacks = counted ? toy_fallbacks : NULL;
+        world_ok(w, kn_report_host(&host, &plan, &w->err));
+        static const kn_outcome outcomes[] = {KN_OUTCOME_KERNEL, KN_OUTCOME_KERNEL, KN_OUTCOME_LEFT,
+                                              KN_OUTCOME_FALLBACK, KN_OUTCOME_LEFT};
+        assert_int_equal(kn_plan_count(plan), KN_LEN(outcomes));
+        for (size_t i = 0; i < KN_LEN(outcomes); ++i) {
+            const kn_record r = world_record(plan, i);
+            const bool is_bound = outcomes[i] == KN_OUTCOME_KERNEL;
+            assert_int_equal(r.outcome, outcomes[i]);
+            assert_string_equal(r.repository, is_bound ? "o/n" : "");
+            assert_string_equal(r.revision, is_bound ? "r7" : "");
+            assert_string_equal(r.variant, "");
+            assert_string_equal(r.layer_name, is_bound ? "Plain" : "");
+            assert_int_equal(r.mode, is_bound ? KN_MODE_TRAINING : 0);
+            assert_int_equal(r.level, is_bound ? KN_LEVEL_PINNED : KN_LEVEL_NONE);
+            assert_int_equal(kn_plan_fallback_count(plan, i, KN_MISMATCH_DTYPE),
+                             i == 0 && counted ? 3 : 0);
+        }
+        world_ok(w, kn_plan_json(plan, &json, &w->err));
+        assert_int_equal(strstr(json, "\"fallbacks\"") != NULL, counted);
+        kn_string_free(json);
+        kn_plan_free(plan);
+    }
+    kn_mapping_unref(map);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_protocol),
-        cmocka_unit_test(test_failing_callbacks),
-        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_capability_and_depth),
+        cmocka_unit_test(test_protocol), cmocka_unit_test(test_failing_callbacks),
+        cmocka_unit_test(test_tables),   cmocka_unit_test(test_capability_and_depth),
+        cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
