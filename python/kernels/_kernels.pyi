@@ -93,8 +93,8 @@ class Kernel:
 class TraceEntry(tuple[str, str, str, str, str, bool]):
     """stage, subject, rule, reason, admits, accepted"""
 
-# Keywords of the next three: repo_id or path; revision, version, lock, sums (str or None); device (str or None: the process's first
-# device that PyTorch would use), device_index, trust_remote_code, user_agent.
+# Keywords of the next four: repo_id or path; revision, version, lock, sums (str or None); device (str or None: the CPU; who means the one
+# that PyTorch would use asks kernels.backends), device_index, trust_remote_code, user_agent.
 def get_kernel(**options: Any) -> Kernel: ...
 def fetch_kernel(**options: Any) -> tuple[str, str, str, str]:
     """Everything but loading: directory of the variant, repository, commit, name of the variant."""
