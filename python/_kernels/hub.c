@@ -107,6 +107,7 @@ typedef struct offer {
     const char **names;
     size_t *order;
     size_t count, n_fit;
+    bool lists_cached; // the cache's variants suffice, where it has some of the commit
 } offer;
 
 static void offer_dispose(offer *o)
@@ -127,8 +128,9 @@ static kn_status offer_list(kn_context *ctx, const kn_kernel_options *options, o
         return kn_listing_open(options->path, &o->listing, err);
     kn_status st = kn_hub_resolve(hub, &wish, &o->revision, NULL, err);
     if (st == KN_OK)
-        st = kn_hub_is_offline(hub) ? kn_hub_list(hub, o->revision, &o->variants, err)
-                                    : kn_hub_list_all(hub, o->revision, &o->variants, err);
+        st = kn_hub_is_offline(hub) || o->lists_cached
+                 ? kn_hub_list(hub, o->revision, &o->variants, err)
+                 : kn_hub_list_all(hub, o->revision, &o->variants, err);
     return st;
 }
 
@@ -206,6 +208,98 @@ static PyObject *choose_variants(PyObject *self, PyObject *args, PyObject *kwarg
     return out;
 }
 
+// The metadata of a variant at a place of the order; *package of it, checked against the target.
+static kn_status read_variant(kn_context *ctx, const kn_kernel_options *options, const offer *o,
+                              size_t place, char **text, size_t *size, kn_error *err)
+{
+    kn_package *package = NULL;
+    kn_target target = {.struct_size = sizeof(target)};
+    const char *name = o->names[o->order[place]];
+    kn_status st = target_of(ctx, options, &target, err);
+    if (st == KN_OK && o->variants)
+        st = kn_hub_fetch_metadata(kn_context_hub(ctx), o->revision, name, text, size, err);
+    if (st == KN_OK && o->variants)
+        st = kn_package_parse(*text, *size, name, name, &package, err);
+    if (st == KN_OK && o->listing)
+        st = kn_package_open(kn_listing_path(o->listing, o->order[place]), &package, err);
+    if (st == KN_OK)
+        st = kn_package_check_metadata(package, &target, NULL, err);
+    kn_package_close(package);
+    return st;
+}
+
+// The first variant, best first, whose metadata suits too. The error is that of the best one.
+static kn_status find_variant(kn_context *ctx, const kn_kernel_options *options, const offer *o,
+                              size_t *place, char **text, size_t *size, kn_error *err)
+{
+    kn_status st = kn_error_set(o->n_fit ? NULL : err, KN_ERR_INCOMPATIBLE,
+                                "%s: none of its %zu build variants is for this system",
+                                options->path ? options->path : options->repo_id, o->count);
+    kn_status first = KN_OK;
+    for (*place = 0; *place < o->n_fit; ++*place) {
+        st = read_variant(ctx, options, o, *place, text, size, first == KN_OK ? err : NULL);
+        if (st == KN_OK) {
+            kn_error_dispose(err);
+            return st;
+        }
+        first = first == KN_OK ? st : first;
+        kn_string_free(*text);
+        *text = NULL;
+    }
+    return first == KN_OK ? st : first;
+}
+
+static PyObject *find_kernel(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    (void)self;
+    kn_error err = KN_ERROR_INIT;
+    kn_kernel_options options;
+    kn_framework framework;
+    offer o = {.count = 0};
+    char *text = NULL;
+    size_t size = 0, place = 0;
+    kn_status st;
+    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
+    if (!ctx || kpy_framework(&framework) < 0)
+        return NULL;
+    options.framework = &framework;
+    Py_BEGIN_ALLOW_THREADS;
+    st = offer_choose(ctx, &options, &o, NULL, &err);
+    if (st == KN_OK)
+        st = find_variant(ctx, &options, &o, &place, &text, &size, &err);
+    Py_END_ALLOW_THREADS;
+    PyObject *out =
+        st != KN_OK ? kpy_fail(st, &err)
+                    : Py_BuildValue("(sssy#)", o.revision ? kn_revision_repo_id(o.revision) : "",
+                                    o.revision ? kn_revision_commit(o.revision) : "",
+                                    o.names[o.order[place]], text ? text : "", (Py_ssize_t)size);
+    kn_string_free(text);
+    offer_dispose(&o);
+    return out;
+}
+
+static PyObject *is_downloaded(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    (void)self;
+    kn_error err = KN_ERROR_INIT;
+    kn_kernel_options options;
+    kn_framework framework;
+    offer o = {.lists_cached = true};
+    bool is = false;
+    kn_status st;
+    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
+    if (!ctx || kpy_framework(&framework) < 0)
+        return NULL;
+    options.framework = &framework;
+    Py_BEGIN_ALLOW_THREADS;
+    st = offer_choose(ctx, &options, &o, NULL, &err);
+    for (size_t i = 0; st == KN_OK && !is && i < o.n_fit; ++i)
+        is = o.listing || kn_variants_is_cached(o.variants, o.order[i]);
+    Py_END_ALLOW_THREADS;
+    offer_dispose(&o);
+    return st == KN_OK ? PyBool_FromLong(is) : kpy_fail(st, &err);
+}
+
 static PyObject *resolve(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)self;
@@ -277,6 +371,10 @@ static PyMethodDef functions[] = {
      "Everything but loading: directory, repository, commit, variant."},
     {"choose_variants", (PyCFunction)(void (*)(void))choose_variants, METH_VARARGS | METH_KEYWORDS,
      "The variants, judged by name: accepted ones first, best first."},
+    {"find_kernel", (PyCFunction)(void (*)(void))find_kernel, METH_VARARGS | METH_KEYWORDS,
+     "What would be taken by name and metadata: repository, commit, variant, metadata."},
+    {"is_downloaded", (PyCFunction)(void (*)(void))is_downloaded, METH_VARARGS | METH_KEYWORDS,
+     "A variant that fits is here."},
     {"resolve", (PyCFunction)(void (*)(void))resolve, METH_VARARGS | METH_KEYWORDS,
      "Repository, commit, ref, where it moved."},
     {"versions", (PyCFunction)(void (*)(void))list_versions, METH_VARARGS | METH_KEYWORDS,

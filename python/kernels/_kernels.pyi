@@ -93,13 +93,18 @@ class Kernel:
 class TraceEntry(tuple[str, str, str, str, str, bool]):
     """stage, subject, rule, reason, admits, accepted"""
 
-# Keywords of the next four: repo_id or path; revision, version, lock, sums (str or None); device (str or None: the CPU; who means the one
+# Keywords of the next six: repo_id or path; revision, version, lock, sums (str or None); device (str or None: the CPU; who means the one
 # that PyTorch would use asks kernels.backends), device_index, trust_remote_code, user_agent.
 def get_kernel(**options: Any) -> Kernel: ...
 def fetch_kernel(**options: Any) -> tuple[str, str, str, str]:
     """Everything but loading: directory of the variant, repository, commit, name of the variant."""
 def choose_variants(**options: Any) -> list[TraceEntry]:
     """The variants of a repository or directory, judged by name: accepted ones first, best first."""
+def find_kernel(**options: Any) -> tuple[str, str, str, bytes]:
+    """What get_kernel would take, by name and metadata: repository, commit, variant, its metadata.json (empty for a directory). Nothing
+    else is fetched. LOCAL_KERNELS is not looked at."""
+def is_downloaded(**options: Any) -> bool:
+    """A variant that fits by name is on this disk. Asks the network only when the cache has none of the commit."""
 def resolve(**options: Any) -> tuple[str, str, str, str]:
     """Repository, commit, ref ("" for a commit), where kernel-status.toml says it moved ("")."""
 def versions(repo_id: str, revision: str | None = None, version: str | None = None) -> list[tuple[str, str, str, bool, bool, str]]:
