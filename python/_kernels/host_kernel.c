@@ -4,8 +4,6 @@
 #include <string.h>
 #include <structmember.h>
 
-#pragma weak kpy_kernel_object
-
 enum { LAYER_NAME, REPOSITORY, REVISION, VARIANT, TEXT, TEXTS };
 
 typedef struct host_kernel {
