@@ -1,6 +1,7 @@
 #include "load/tvm_ffi.h"
 
 #include <dlfcn.h>
+#include <glob.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
@@ -57,11 +58,40 @@ static kn_status own_file(char **out, kn_error *err)
     return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
 }
 
-// The copy that is installed with this library: beside it, or in lib/ beside a program's bin/. NULL: there is none, and the
-// dynamic linker is asked. (Its own $ORIGIN would do, but a sanitizer's dlopen is not called from here.)
+// The first file below `dir` that matches the pattern; *out is NULL where there is none.
+static kn_status first_match(const char *dir, const char *pattern, char **out, kn_error *err)
+{
+    char *path = kni_path_join(dir, pattern);
+    if (!path)
+        return kni_no_memory(err);
+    // What is to be matched in the directory's own name, nobody means as a pattern.
+    if (!strchr(pattern, '*') || strpbrk(dir, "*?[\\")) {
+        if (kni_file_exists(path))
+            *out = path;
+        else
+            kni_free(path);
+        return KN_OK;
+    }
+    glob_t found;
+    kn_status st = KN_OK;
+    const int failed = glob(path, 0, NULL, &found);
+    kni_free(path);
+    if (failed == GLOB_NOSPACE)
+        return kni_no_memory(err);
+    if (!failed && found.gl_pathc > 0 && !(*out = kni_strdup(found.gl_pathv[0])))
+        st = kni_no_memory(err);
+    globfree(&found);
+    return st;
+}
+
+// The copy that is installed with this library: beside it, or in lib/ beside a program's bin/; of a program that pip installed, in the
+// Python package apache-tvm-ffi of the same prefix or directory. NULL: there is none, and the dynamic linker is asked. (Its own
+// $ORIGIN would do, but a sanitizer's dlopen is not called from here.)
 static kn_status own_copy(char **out, kn_error *err)
 {
-    static const char *const places[] = {TVM_FFI_SONAME, "../lib/" TVM_FFI_SONAME};
+    static const char *const places[] = {TVM_FFI_SONAME, "../lib/" TVM_FFI_SONAME,
+                                         "../lib/python3*/*-packages/tvm_ffi/lib/" TVM_FFI_SONAME,
+                                         "../tvm_ffi/lib/" TVM_FFI_SONAME};
     char *file = NULL, *dir = NULL;
     *out = NULL;
     kn_status st = own_file(&file, err);
@@ -69,15 +99,8 @@ static kn_status own_copy(char **out, kn_error *err)
         dir = kni_path_dirname(file);
         st = dir ? KN_OK : kni_no_memory(err);
     }
-    for (size_t i = 0; st == KN_OK && dir && !*out && i < KN_LEN(places); ++i) {
-        char *path = kni_path_join(dir, places[i]);
-        if (!path)
-            st = kni_no_memory(err);
-        else if (kni_file_exists(path))
-            *out = path;
-        else
-            kni_free(path);
-    }
+    for (size_t i = 0; st == KN_OK && dir && !*out && i < KN_LEN(places); ++i)
+        st = first_match(dir, places[i], out, err);
     kni_free(dir);
     kni_free(file);
     return st;
