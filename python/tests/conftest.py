@@ -32,9 +32,9 @@ def _process(tmp_path_factory):
     """This process has a home of its own, and the hub below as its only one, before kernels reads the environment."""
     home = tmp_path_factory.mktemp("home")
     hub = None if _missing() else Hub(PROGRAM, BUILD, tmp_path_factory.mktemp("hub"))
-    before = dict(os.environ)
+    before, own = dict(os.environ), environment(home, hub and hub.url)
     os.environ.clear()
-    os.environ.update(environment(home, hub and hub.url))
+    os.environ.update(own)
     yield hub
     os.environ.clear()
     os.environ.update(before)
