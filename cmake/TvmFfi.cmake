@@ -1,10 +1,15 @@
 # The tvm-ffi C headers and library, from the Python package apache-tvm-ffi (tools/setup puts it into .venv) or from
-# TVM_FFI_DIR, the package's directory. Gives tvm_ffi::headers (DLPack included) and tvm_ffi::shared.
+# TVM_FFI_DIR, the package's directory; a wheel's build has it in its environment. Gives tvm_ffi::headers (DLPack included) and tvm_ffi::shared.
 #
 # Nothing of ours links libtvm_ffi but kernel packages: the library opens it at the first native load. A copy lies beside
 # libkernels.so, in the build tree as when installed, where the library's RUNPATH finds it.
 
-if(NOT TVM_FFI_DIR)
+if(NOT TVM_FFI_DIR AND SKBUILD) # a wheel is built against the one of its build environment
+  find_package(Python3 3.10 REQUIRED COMPONENTS Interpreter)
+  execute_process(COMMAND ${Python3_EXECUTABLE} -c
+                          "import importlib.util as u; print(u.find_spec('tvm_ffi').submodule_search_locations[0])"
+                  OUTPUT_VARIABLE TVM_FFI_DIR OUTPUT_STRIP_TRAILING_WHITESPACE)
+elseif(NOT TVM_FFI_DIR)
   file(GLOB TVM_FFI_DIR ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/tvm_ffi)
 endif()
 if(NOT EXISTS "${TVM_FFI_DIR}/include/tvm/ffi/c_api.h")
