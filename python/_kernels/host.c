@@ -1,7 +1,354 @@
-#include "kpy.h"
+// PyTorch as a host of the core's kernelize: the table over a Python object (kernels._torch.host), and what Python calls.
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+
+#include <structmember.h> // after Python.h
+
+// --- the GIL: released while the core works, held in its callbacks ---
+
+bool kpy_run_take(kpy_run *run)
+{
+    if (!run->released)
+        return false;
+    PyEval_RestoreThread(run->released);
+    run->released = NULL;
+    return true;
+}
+
+void kpy_run_give(kpy_run *run, bool taken)
+{
+    if (taken)
+        run->released = PyEval_SaveThread();
+}
+
+// --- Candidate ---
+
+typedef struct candidate {
+    PyObject_HEAD PyObject *kernel;
+    PyObject *layer;
+    PyObject *layer_name;
+    PyObject *object;
+    PyObject *text;
+} candidate;
+
+static void candidate_dealloc(PyObject *self)
+{
+    candidate *c = (candidate *)self;
+    Py_XDECREF(c->kernel);
+    Py_XDECREF(c->layer);
+    Py_XDECREF(c->layer_name);
+    Py_XDECREF(c->object);
+    Py_XDECREF(c->text);
+    kpy_dealloc(self);
+}
+
+static PyMemberDef candidate_members[] = {
+    {"kernel", T_OBJECT, offsetof(candidate, kernel), READONLY, NULL},
+    {"layer", T_OBJECT, offsetof(candidate, layer), READONLY, NULL},
+    {"layer_name", T_OBJECT, offsetof(candidate, layer_name), READONLY, NULL},
+    {"object", T_OBJECT, offsetof(candidate, object), READONLY, NULL},
+    {"text", T_OBJECT, offsetof(candidate, text), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot candidate_slots[] = {
+    {Py_tp_doc, "A kernel layer that the host looks at before it is taken."},
+    {Py_tp_dealloc, (void *)candidate_dealloc},
+    {Py_tp_members, candidate_members},
+    {0, NULL},
+};
+static PyType_Spec candidate_spec = {.name = "kernels._kernels.Candidate",
+                                     .basicsize = sizeof(candidate),
+                                     .flags =
+                                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                     .slots = candidate_slots};
+
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyObject *candidate_object(const kn_host_candidate *from)
+{
+    candidate *c = (candidate *)kpy_new(kpy.candidate);
+    if (!c)
+        return NULL;
+    PyObject *object = from->reference ? from->reference->object : NULL;
+    c->kernel = from->kernel ? kpy_kernel_object(from->kernel) : none();
+    if (c->kernel)
+        c->layer = from->layer ? kpy_layer_object(from->kernel, from->layer_name) : none();
+    if (c->layer)
+        c->layer_name = PyUnicode_FromString(from->layer_name);
+    if (c->layer_name)
+        c->text = PyUnicode_FromString(from->text);
+    c->object = object ? object : Py_None;
+    Py_INCREF(c->object);
+    if (!c->text)
+        Py_CLEAR(c);
+    return (PyObject *)c;
+}
+
+// --- the table ---
+
+// What a host raised, as an answer of the core's: an exception that is none (a signal's) ends the call whatever the fallback is.
+static kn_status raised(kn_status status, kn_error *err)
+{
+    const bool ends =
+        !PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError);
+    return kpy_pass(ends ? KN_ERR_NO_MEMORY : status, err);
+}
+
+static kn_status describe(void *user, void *cls, kn_host_class *out, kn_error *err)
+{
+    kpy_run *run = user;
+    const kpy_class *c = cls;
+    const bool taken = kpy_run_take(run);
+    kpy_forget(); // the core went on
+    const char *refusal = NULL, *layer = NULL;
+    const char *name = PyUnicode_AsUTF8AndSize(c->name, NULL);
+    if (name && c->layer != Py_None)
+        layer = PyUnicode_AsUTF8AndSize(c->layer, NULL);
+    if (name && c->refusal != Py_None)
+        refusal = PyUnicode_AsUTF8AndSize(c->refusal, NULL);
+    const kn_status st = PyErr_Occurred() ? raised(KN_ERR_INVALID, err) : KN_OK;
+    out->name = name;
+    out->layer = layer;
+    out->refusal = refusal;
+    kpy_run_give(run, taken);
+    return st;
+}
+
+static kn_status capability(void *user, kn_device_type device, int32_t index, int64_t *out,
+                            kn_error *err)
+{
+    kpy_run *run = user;
+    const char *override = getenv("KERNELS_DEVICE");
+    // A CPU is what the core finds; so is a machine that is described.
+    if (device == KN_DEVICE_CPU || (override && override[0]))
+        return KN_OK;
+    const bool taken = kpy_run_take(run);
+    kn_status st = KN_OK;
+    kpy_forget();
+    PyObject *answer =
+        PyObject_CallMethod(run->host, "capability", "si", kn_device_type_name(device), index);
+    const long long value = answer ? PyLong_AsLongLong(answer) : -1;
+    Py_XDECREF(answer);
+    if (value == -1 && PyErr_Occurred())
+        st = raised(KN_ERR_INVALID, err);
+    else if (value >= 0)
+        *out = value;
+    kpy_run_give(run, taken);
+    return st;
+}
+
+static int read_layer(PyObject *answer, kn_host_layer *out)
+{
+    PyObject *hosted;
+    int has_backward, can_torch_compile;
+    if (!answer || !PyArg_ParseTuple(answer, "Oppzzz", &hosted, &has_backward, &can_torch_compile,
+                                     &out->warning, &out->repository, &out->revision))
+        return -1;
+    out->has_backward = (uint32_t)has_backward;
+    out->can_torch_compile = (uint32_t)can_torch_compile;
+    out->hosted = hosted == Py_None ? NULL : hosted;
+    return 0;
+}
+
+static kn_status load(void *user, void *cls, const kn_host_candidate *from, kn_host_layer *out,
+                      kn_error *err)
+{
+    kpy_run *run = user;
+    const bool taken = kpy_run_take(run);
+    kn_status st = KN_OK;
+    kpy_forget();
+    PyObject *given = candidate_object(from);
+    PyObject *answer =
+        given ? PyObject_CallMethod(run->host, "load", "OO", ((kpy_class *)cls)->type, given)
+              : NULL;
+    Py_XDECREF(given);
+    // Kept until the run ends: a binding takes references of its own.
+    const int done =
+        !answer || PyList_Append(run->loaded, answer) < 0 ? -1 : read_layer(answer, out);
+    Py_XDECREF(answer);
+    if (done < 0) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        PyObject *layer_error = PyObject_GetAttrString(run->host, "LayerError");
+        const bool contradicts = layer_error && PyErr_GivenExceptionMatches(type, layer_error);
+        PyErr_Clear();
+        Py_XDECREF(layer_error);
+        PyErr_Restore(type, value, traceback);
+        st = raised(contradicts ? KN_ERR_LAYER : KN_ERR_LOAD, err);
+    }
+    kpy_run_give(run, taken);
+    return st;
+}
+
+static void fill_bound(void *user, void *handle, kn_host_bound *out)
+{
+    const kn_host_kernel *kernel = kpy_host_kernel_of(kpy_binding_of(handle)->kernel);
+    (void)user;
+    out->repository = kernel->repository;
+    out->revision = kernel->revision;
+    out->variant = kernel->variant;
+    out->layer_name = kernel->layer_name;
+    out->mode = kernel->mode;
+    out->level = kernel->level;
+}
+
+static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
+{
+    kpy_run *run = user;
+    const bool taken = kpy_run_take(run);
+    const uint64_t n = kpy_fallbacks(((kpy_module *)module)->object, reason);
+    kpy_run_give(run, taken);
+    return n;
+}
+
+PyObject *kpy_with_host(PyObject *model, PyObject *host, bool looks, kpy_host_call call, void *data)
+{
+    kn_error err = KN_ERROR_INIT;
+    kn_framework framework;
+    kn_plan *plan = NULL;
+    kpy_run run = {.model = model, .host = host, .looks = looks};
+    PyObject *advice = NULL, *result = NULL;
+    PyObject *children = PyObject_GetAttrString(model, "_modules");
+    if (!children) {
+        PyErr_Format(PyExc_TypeError, "kernelize: a torch.nn.Module is required, not %R", model);
+        return NULL;
+    }
+    Py_DECREF(children);
+    run.loaded = PyList_New(0);
+    run.replicate = PyObject_GetAttrString(host, "replicate");
+    advice = run.replicate ? PyObject_GetAttrString(host, "advice") : NULL;
+    const char *words = advice ? PyUnicode_AsUTF8AndSize(advice, NULL) : NULL;
+    kn_context *ctx = words && run.loaded && kpy_framework(&framework) == 0 ? kpy_context() : NULL;
+    if (ctx) {
+        const kn_host table = {
+            .struct_size = sizeof(table),
+            .walk = kpy_walk,
+            .describe = describe,
+            .path = kpy_path,
+            .state = kpy_module_state,
+            .prepare = kpy_prepare,
+            .commit = kpy_commit,
+            .capability = capability,
+            .user = &run,
+            .framework = &framework,
+            .load = load,
+            .bound = fill_bound,
+            .fallbacks = fallbacks,
+            .advice = words,
+        };
+        run.released = PyEval_SaveThread();
+        const kn_status st = call(ctx, &table, data, &plan, &err);
+        kpy_run_take(&run);
+        if (st != KN_OK)
+            kpy_fail(st, &err);
+        else if (run.failed)
+            PyErr_NoMemory();
+        else
+            result = kpy_plan_object(plan);
+        if (!result && st == KN_OK && run.failed)
+            kn_plan_free(plan);
+        kpy_forget();
+    }
+    kpy_walk_dispose(&run);
+    Py_XDECREF(run.loaded);
+    Py_XDECREF(run.replicate);
+    Py_XDECREF(advice);
+    return result;
+}
+
+// --- what Python calls ---
+
+static kn_status do_kernelize(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
+                              kn_error *err)
+{
+    return kn_kernelize_host(ctx, host, data, plan, err);
+}
+
+static kn_status do_unkernelize(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
+                                kn_error *err)
+{
+    (void)ctx, (void)data;
+    return kn_unkernelize_host(host, plan, err);
+}
+
+static kn_status do_report(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
+                           kn_error *err)
+{
+    (void)ctx, (void)data;
+    return kn_report_host(host, plan, err);
+}
+
+static PyObject *kernelize(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"", "", "mode", "fallback", "device", "mapping", "dry_run", NULL};
+    PyObject *model, *host, *mapping = Py_None;
+    kn_kernelize_options options = KN_KERNELIZE_OPTIONS_INIT;
+    int dry_run = 0;
+    (void)self;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|$IIzOp", names, &model, &host,
+                                     &options.mode, &options.fallback, &options.device, &mapping,
+                                     &dry_run))
+        return NULL;
+    if (mapping != Py_None && !(options.mapping = kpy_mapping_of(mapping)))
+        return NULL;
+    options.flags = dry_run ? KN_KERNELIZE_DRY_RUN : 0;
+    // A device that is given settles it, but for the number of a GPU.
+    const bool looks =
+        !options.device || (strcmp(options.device, "cpu") != 0 && !strchr(options.device, ':'));
+    return kpy_with_host(model, host, looks, do_kernelize, &options);
+}
+
+static PyObject *unkernelize(PyObject *self, PyObject *args)
+{
+    PyObject *model, *host;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OO", &model, &host))
+        return NULL;
+    return kpy_with_host(model, host, false, do_unkernelize, NULL);
+}
+
+static PyObject *report(PyObject *self, PyObject *args)
+{
+    PyObject *model, *host;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OO", &model, &host))
+        return NULL;
+    return kpy_with_host(model, host, true, do_report, NULL);
+}
+
+static PyObject *bound(PyObject *self, PyObject *module)
+{
+    kpy_place place;
+    PyObject *kernel = NULL;
+    (void)self;
+    if (kpy_place_find(module, NULL, &place) == 0) {
+        kernel = place.binding ? place.binding->kernel : Py_None;
+        Py_INCREF(kernel);
+    }
+    kpy_place_dispose(&place);
+    return kernel;
+}
+
+static PyMethodDef functions[] = {
+    {"kernelize", (PyCFunction)(void (*)(void))kernelize, METH_VARARGS | METH_KEYWORDS,
+     "Binds kernels to the extensible modules of a model, in place; a Plan."},
+    {"unkernelize", unkernelize, METH_VARARGS, "Gives modules their own forwards again; a Plan."},
+    {"report", report, METH_VARARGS, "What the extensible modules of a model run now; a Plan."},
+    {"bound", bound, METH_O, "The HostKernel that serves a module now, or None."},
+    {NULL, NULL, 0, NULL},
+};
 
 int kpy_host_init(PyObject *module)
 {
-    (void)module;
-    return 0;
+    kpy.candidate = PyType_FromSpec(&candidate_spec);
+    if (!kpy.candidate || PyModule_AddObjectRef(module, "Candidate", kpy.candidate) < 0 ||
+        kpy_walk_init() < 0 || kpy_bind_init() < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
 }

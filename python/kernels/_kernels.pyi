@@ -139,17 +139,24 @@ class HostKernel:
     level: str
 
 class Host(Protocol):
-    """kernels._torch.host. `cls` is a module's class, or the function object of use_kernelized_func."""
+    """kernels._torch.host: what the core asks of PyTorch. `cls` is a module's class; a function of use_kernelized_func has its own."""
 
     advice: str
-    def framework(self) -> tuple[int, int, str | None]: ...
-    def describe(self, cls: Any) -> tuple[str, str | None, str | None]:
+    LayerError: type[Exception]  # says that a layer and a class contradict each other
+    replicate: FunctionType  # what DataParallel calls on a kernelized module
+    def describe(self, cls: type) -> tuple[str, str | None, str | None]:
         """Name, extensible layer name (None: not extensible), why its modules are never replaced (None: they are)."""
-    def load(self, cls: Any, candidate: Candidate) -> tuple[Any, bool, bool, str | None, str | None, str | None]:
-        """hosted (None for a native layer), has_backward, can_torch_compile, warning, repository, revision. LayerError (TypeError or
-        ValueError of kernels.errors) says that layer and class contradict each other; every other exception that it cannot be loaded."""
-    def prepare(self, cls: Any, kernel: HostKernel) -> FunctionType:
-        """The forward of instances; the same object for the same question."""
+    def device(self, device: Any) -> tuple[str | None, int]:
+        """A torch.device in the core's words; "meta" as it is."""
+    def hook_device(self, hook: Any) -> tuple[str | None, int]:
+        """Where accelerate's hook runs its module; (None, 0): it does not say."""
+    def foreign(self, found: Any, since: bool) -> str:
+        """Why a module is left alone on which somebody else's forward was found; since: it was set over a kernel."""
+    def load(self, cls: type, candidate: Candidate) -> tuple[Any, bool, bool, str | None, str | None, str | None]:
+        """hosted (None for a native layer), has_backward, can_torch_compile, warning, repository, revision. LayerError says that layer
+        and class contradict each other; every other exception that it cannot be loaded."""
+    def prepare(self, cls: type, kernel: HostKernel) -> FunctionType:
+        """The forward of instances: a function object of its own for each kernel. Asked once for each class, kernel and own forward."""
     def capability(self, device: str, index: int) -> int:
         """-1: not known."""
 

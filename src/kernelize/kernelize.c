@@ -172,7 +172,7 @@ static bool is_dry(const kni_request *request)
 
 static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error *err)
 {
-    const char *reason = is_foreign(d->state) ? kni_foreign_text(d->state) : cls->refusal;
+    const char *reason = cls->refusal ? cls->refusal : kni_foreign_text(d->state);
     d->outcome = KN_OUTCOME_LEFT;
     if (!kni_set(&d->class_name, cls->name) || !kni_set(&d->layer, cls->layer) ||
         !kni_set(&d->reason, reason) ||
@@ -303,7 +303,7 @@ static kn_status decide_all(work *w, kn_error *err)
         }
         if (st == KN_OK && d->outcome == KN_OUTCOME_ERROR)
             st = refuse(w->plan, record, err);
-        if (st == KN_OK && d->outcome != KN_OUTCOME_LEFT)
+        if (st == KN_OK && !is_foreign(d->state)) // one that is refused since gives its kernel back
             record->changed = w->met[i].binding != d->binding;
     }
     return st;

@@ -43,7 +43,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
         reason = cls.refusal ? cls.refusal : "";
     } else {
         d->outcome = KN_OUTCOME_LEFT;
-        reason = kni_foreign_text(state);
+        reason = cls.refusal ? cls.refusal : kni_foreign_text(state);
     }
     bool whole = kni_set(&d->class_name, cls.name) &&
                  kni_set(&d->layer, cls.layer ? cls.layer : "") && kni_set(&d->reason, reason);

@@ -1,1 +1,3 @@
 """Kernels in PyTorch models."""
+
+from kernels._torch import host as host

@@ -1,0 +1,130 @@
+"""Copies of kernelized modules: by deepcopy, pickle, torch.save and DataParallel.
+
+A kernelized module is pickled so that the file says nothing of this library but in strings: where it is not loaded, or not these kernels,
+the copy has its class's own forward.
+"""
+
+import copyreg
+import importlib
+import logging
+import sys
+import weakref
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from kernels import _kernels
+
+_REPLICATE = "_replicate_for_data_parallel"
+_CELLS = ("forward", "_old_forward")  # the second beneath a hook of accelerate
+
+# What is bound: function -> the words that name it in a pickle; and back, by class.
+_words: "weakref.WeakKeyDictionary[FunctionType, tuple[str, ...]]" = weakref.WeakKeyDictionary()
+_functions: dict[tuple[type, tuple[str, ...]], FunctionType] = {}
+_missed: set[tuple[str, ...]] = set()
+
+
+def register(cls: type, kernel: "_kernels.HostKernel", function: FunctionType) -> None:
+    """Lets copies of the class's modules keep a forward."""
+    content = kernel.kernel.id if kernel.kernel is not None else ""
+    words = (
+        kernel.repository, kernel.revision, kernel.variant, content, kernel.layer_name, kernel.device,
+        str(kernel.device_index), str(kernel.mode), str(kernel.strict),
+    )  # fmt: skip
+    _words[function] = words
+    _functions[cls, words] = function
+    # Classes with a way of their own are copied their own way: methods are then pickled by name, and mean the class's forward.
+    if cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__:
+        copyreg.dispatch_table.setdefault(cls, _reduce)  # type: ignore[arg-type]
+
+
+def replicate(self: nn.Module) -> nn.Module:
+    """What DataParallel calls for each replica: with forwards of their own, not the original's."""
+    replica = type(self)._replicate_for_data_parallel(self)
+    _bind_again(self, replica, vars(replica))
+    return replica
+
+
+def _is_ours(value: Any) -> bool:
+    return type(value) is MethodType and (value.__func__ is replicate or value.__func__ in _words)
+
+
+def _bind_again(module: nn.Module, copy: nn.Module, entries: dict[str, Any]) -> None:
+    for name in (*_CELLS, _REPLICATE):
+        value = entries.get(name)
+        if _is_ours(value) and value.__self__ is module:
+            entries[name] = MethodType(value.__func__, copy)
+
+
+def _reduce(module: nn.Module) -> Any:
+    made = module.__reduce_ex__(4)
+    state = made[2] if isinstance(made, tuple) and len(made) > 2 else None
+    if not isinstance(state, dict) or not any(_is_ours(state.get(name)) for name in (*_CELLS, _REPLICATE)):
+        return made
+    state = state.copy()
+    for name in (*_CELLS, _REPLICATE):
+        if _is_ours(state.get(name)):
+            function = state[name].__func__
+            state[name] = _Method(module, name, function)
+    return (*made[:2], state, *made[3:])
+
+
+class _Method:
+    """Stands for a method of ours while a module is copied or pickled."""
+
+    def __init__(self, module: nn.Module, name: str, function: FunctionType) -> None:
+        self.module, self.name, self.function = module, name, function
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MethodType:
+        from copy import deepcopy
+
+        return MethodType(self.function, deepcopy(self.module, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # At load: rebind(module, name, words), or without this module getattr(module, name, words).
+        name = "forward" if self.name in _CELLS else self.name
+        return _REBIND, (self.module, name, _words.get(self.function))
+
+
+class _Expression:
+    """A call of the standard library that a pickle does when it is loaded."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.reduced = function, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.reduced
+
+    def __call__(self, *args: Any) -> Any:  # pickle wants a callable to call
+        raise NotImplementedError
+
+
+_MODULES = _Expression(getattr, _Expression(importlib.import_module, "sys"), "modules")
+_REBIND = _Expression(getattr, _Expression(dict.get, _MODULES, __name__), "rebind", getattr)
+
+
+def rebind(module: nn.Module, name: str, words: tuple[str, ...] | None) -> Any:
+    """Called by a pickle that is loaded: the forward of a kernel that this process has, else the class's own."""
+    if name == _REPLICATE:
+        return MethodType(replicate, module)
+    function = _functions.get((type(module), words))  # type: ignore[arg-type]
+    if function is None:
+        _say_missed(words or ("",))
+        return getattr(module, name)
+    return MethodType(function, module)
+
+
+def _say_missed(words: tuple[str, ...]) -> None:
+    if words in _missed:
+        return
+    _missed.add(words)
+    logging.getLogger("kernels").warning(
+        "a model was loaded that was saved with kernels of %s, which this process has not loaded: its modules run their own forward; "
+        "call kernelize",
+        words[0],
+    )
+
+
+assert sys.modules[__name__].rebind is rebind  # what the expression finds
