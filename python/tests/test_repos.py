@@ -1,0 +1,205 @@
+"""Repository objects: what they take, what they say, what they are equal to."""
+
+import copy
+import pathlib
+import pickle
+
+import pytest
+
+import kernels
+from kernels import LayerRepository, LocalLayerRepository, LockedLayerRepository
+from kernels.layer.repos import entry_of, repository_of
+
+R = "kernels-community/activation"
+
+
+def hub(**options):
+    return LayerRepository(R, layer_name="SiluAndMul", **options)
+
+
+TEXTS = [
+    (lambda: hub(), "(revision: main), layer `SiluAndMul`"),
+    (lambda: hub(revision="v2"), "(revision: v2), layer `SiluAndMul`"),
+    (lambda: hub(version=">=0.0.4,<0.1.0"), "(version: >=0.0.4,<0.1.0), layer `SiluAndMul`"),
+    (lambda: hub(version=3), "(version: 3), layer `SiluAndMul`"),
+    (lambda: LockedLayerRepository(R, lockfile="/x/kernels.lock", layer_name="L"), "(lock: /x/kernels.lock), layer `L`"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), TEXTS, ids=[text for _, text in TEXTS])
+def test_text_names_the_repository_without_a_look_at_the_network(make, text):
+    assert str(make()) == f"`{R}` {text}"
+
+
+ENTRIES = [
+    (hub(), {}),
+    (hub(revision="abc"), {"revision": "abc"}),
+    (hub(version=1), {"version": "1"}),
+    (hub(version="1"), {"version": "1"}),
+    (hub(version=">=1"), {"version": ">=1"}),
+    (hub(trust_remote_code=True), {"trust_remote_code": True}),
+    (hub(trust_remote_code=[R]), {"trust_remote_code": True}),
+    (hub(trust_remote_code=["somebody/else"]), {}),
+    (hub(user_agent={"framework": "mine"}), {}),
+]
+
+
+@pytest.mark.parametrize(("repository", "said"), ENTRIES, ids=lambda value: repr(value))
+def test_what_the_core_is_told(repository, said):
+    entry = {name: value for name, value in entry_of(repository).items() if value not in (None, False)}
+    assert entry == {"repo_id": R, "layer_name": "SiluAndMul"} | said
+
+
+REFUSED = [
+    ({"revision": "a", "version": 1}, ValueError, "Either a revision or a version must be specified, not both"),
+    ({"revision": "a", "version": ">=1"}, ValueError, "Either a revision or a version must be specified, not both"),
+    ({"version": True}, TypeError, "version is True"),
+    ({"version": 1.0}, TypeError, "version is 1.0"),
+    ({"version": -1}, ValueError, "version is -1"),
+    ({"revision": 1}, TypeError, "revision is 1"),
+    ({"trust_remote_code": "yes"}, TypeError, "trust_remote_code is 'yes'"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "text"), REFUSED, ids=str)
+def test_refused_options(options, error, text):
+    with pytest.raises(error, match=text):
+        hub(**options)
+
+
+def test_names_are_by_keyword():
+    with pytest.raises(TypeError):
+        LayerRepository(R, "SiluAndMul")
+    with pytest.raises(TypeError):
+        LayerRepository(R)
+    with pytest.raises(TypeError, match="layer_name is 3"):
+        LayerRepository(R, layer_name=3)
+    with pytest.raises(TypeError, match="repo_id is 3"):
+        LayerRepository(3, layer_name="L")
+
+
+@pytest.mark.parametrize("kind", [str, pathlib.Path])
+def test_a_path_is_text_or_an_object(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "kernels" / "activation"
+    one = LocalLayerRepository(repo_path=kind(path), package_name="activation", layer_name="L")
+    assert str(one) == f"`{path}` (package: activation), layer `L`"
+    assert one._repo_path == path and one._package_name == "activation"
+    bare = LocalLayerRepository(kind("kernels/activation"), layer_name="L")
+    assert entry_of(bare) == {"path": str(path), "layer_name": "L"}
+    assert str(bare) == f"`{path}`, layer `L`"
+    for bad in (None, 3, b"/x"):
+        with pytest.raises(TypeError):
+            LocalLayerRepository(bad, layer_name="L")
+
+
+def locked(lock="/x/kernels.lock", **options):
+    return LockedLayerRepository(R, lockfile=lock, layer_name="L", **options)
+
+
+def local(path="/x", **options):
+    return LocalLayerRepository(path, **({"layer_name": "L"} | options))
+
+
+EQUAL = [
+    (hub(), hub()),
+    (hub(version=1), hub(version="1")),  # two spellings
+    (hub(version=1), hub(version=1, user_agent="a")),  # who asks does not matter
+    (local(), local(pathlib.Path("/x"))),
+    (local(), local("/y/../x")),
+    (locked(), locked(pathlib.Path("/x/kernels.lock"))),
+]
+DIFFERENT = [
+    (hub(), hub(revision="main2")),
+    (hub(), hub(version=1)),
+    (hub(version="1"), hub(revision="1")),
+    (hub(), hub(trust_remote_code=True)),
+    (hub(), LayerRepository(R, layer_name="Other")),
+    (hub(), LayerRepository("a/b", layer_name="SiluAndMul")),
+    (hub(), local()),
+    (hub(), None),
+    (local(), local(layer_name="M")),
+    (local(), local("/y")),
+    (local(), local(package_name="p")),
+    (locked(), locked("/y/kernels.lock")),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), EQUAL, ids=repr)
+def test_equal(a, b):
+    assert a == b and hash(a) == hash(b)
+
+
+@pytest.mark.parametrize(("a", "b"), DIFFERENT, ids=repr)
+def test_different(a, b):
+    assert a != b and len({a, b}) == 2
+
+
+@pytest.mark.parametrize("one", [hub(version=">=1"), local(), locked()], ids=repr)
+def test_copies_and_rows(one):
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert repository_of(entry_of(one)) == one  # as a mapping file gives it back
+    assert type(one).__name__ in repr(one) and one._layer_name in repr(one)
+
+
+def test_attributes_that_clients_read():
+    one = hub(version=2)
+    assert (one._repo_id, one.layer_name, one._version, one._revision) == (R, "SiluAndMul", 2, None)
+
+
+FUNCTIONS = [
+    ("FuncRepository", lambda cls: cls(R, func_name="f", version=1)),
+    ("LocalFuncRepository", lambda cls: cls("/x", func_name="f")),
+    ("LockedFuncRepository", lambda cls: cls(R, lockfile="/x/kernels.lock", func_name="f")),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), FUNCTIONS, ids=[name for name, _ in FUNCTIONS])
+def test_functions(name, make):
+    with pytest.warns(DeprecationWarning, match="kernels 0.17") as warned:
+        one = make(getattr(kernels, name))
+    assert warned[0].filename == __file__
+    assert one.func_name == "f" and str(one).endswith(", function `f`")
+    assert entry_of(one)["layer_name"] == "f"
+    with pytest.warns(DeprecationWarning, match="kernels 0.17"):
+        assert one == make(getattr(kernels, name))
+
+
+def test_the_warning_comes_before_any_other_check():
+    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="not both"):
+        kernels.FuncRepository(R, func_name="f", revision="a", version=1)
+
+
+class Custom:
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    def load(self):
+        raise AssertionError("nothing is loaded here")
+
+    def __str__(self):
+        return "my own"
+
+
+def test_objects_that_load_by_themselves():
+    assert entry_of(Custom(layer_name="L")) == {"layer_name": "L", "label": "my own"}
+    assert entry_of(Custom(func_name="f")) == {"layer_name": "f", "label": "my own"}
+
+    class Special(LayerRepository):
+        def load(self):
+            return object
+
+    assert entry_of(Special(R, layer_name="L"))["label"] == f"`{R}` (revision: main), layer `L`"
+
+
+@pytest.mark.parametrize("bad", [None, "a/b", 3, Custom(), Custom(layer_name=3), Custom(layer_name="L", load=None)], ids=str)
+def test_what_is_no_repository(bad):
+    with pytest.raises(TypeError, match="accepted are LayerRepository"):
+        entry_of(bad)
+
+
+def test_a_type_checker_can_name_the_protocol():
+    from kernels.layer import LayerRepositoryProtocol
+
+    assert isinstance(hub(), LayerRepositoryProtocol)
+    assert not isinstance(3, LayerRepositoryProtocol)
