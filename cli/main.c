@@ -17,6 +17,19 @@ static const struct {
 #undef VERB
 };
 
+// Verbs of the Python package's command line that are none of ours, and what does it instead.
+static const struct {
+    const char *name, *instead;
+} elsewhere[] = {
+    {"benchmark",
+     "a repository's benchmarks are Python programs: run them with Python, which gets the "
+     "kernel by kernels.get_kernel"},
+    {"upload", "`hf upload` of huggingface_hub puts a package's build/ into a repository"},
+    {"verify-signature",
+     "`kernels verify` holds contents against the hub and a lock's sums; signatures are "
+     "checked by `sigstore verify`"},
+};
+
 static void print_help(void)
 {
     printf("usage: kernels VERB [arguments]\n\nverbs:\n");
@@ -56,6 +69,11 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < KN_LEN(verbs); ++i)
         if (strcmp(verb, verbs[i].name) == 0)
             return verbs[i].run(argc - 2, argv + 2);
+    for (size_t i = 0; i < KN_LEN(elsewhere); ++i)
+        if (strcmp(verb, elsewhere[i].name) == 0) {
+            cli_fail("%s is no verb of this program: %s", verb, elsewhere[i].instead);
+            return CLI_TROUBLE;
+        }
     return refuse(verb);
 }
 

@@ -39,6 +39,12 @@ class Main(Case):
             self.fails(verb, "a", "b", status=2, says="unexpected argument 'b'")
         self.fails("doctor", "a", status=2, says="unexpected argument 'a'")
 
+    def test_verbs_of_the_python_package(self):
+        for verb, instead in (("benchmark", "kernels.get_kernel"), ("upload", "`hf upload`"),
+                              ("verify-signature", "`kernels verify`")):
+            self.fails(verb, status=2, says=instead)
+            self.fails(verb, "owner/name", "--anything", status=2, says=f"{verb} is no verb of this program: ")
+
     def test_what_comes_is_made_harmless(self):
         done = self.fails("info", "/no/\033[31mred\u202e", status=2, says="/no/")
         self.assertNotIn("\033", done)
