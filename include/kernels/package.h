@@ -44,7 +44,9 @@ KN_API kn_status kn_target_init(kn_machine *machine, kn_device_type type, int32_
  * names: directory names ("tvm-ffi01-cpu-x86_64-linux"); names that are no variants join the trace as refused.
  * order: room for n_names indices; *n_fit of them are filled.
  * trace: NULL, or takes one entry a name ("variant").
- * Order: for a host without PyTorch, tvm-ffi variants by highest tvm-ffi minor, then highest backend version.
+ * Order: tvm-ffi variants by highest tvm-ffi minor, then highest backend version; for a host with PyTorch behind them stable ABI,
+ * PyTorch, then Python alone. There only those for tvm-ffi that have layers of their own are really first, which their names do not say:
+ * kn_context_get_kernel takes the others after those for PyTorch.
  * Returns KN_OK also when none fits. Error: KN_ERR_NO_MEMORY, KN_ERR_INVALID.
  */
 KN_API kn_status kn_package_choose(const char *const *names, size_t n_names,

@@ -4,10 +4,12 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/trace.h"
+#include "context/attempts.h"
 #include "context/context.h"
 #include "context/kernel.h"
 #include "context/load_variant.h"
 #include "context/resolve.h"
+#include "hub/hub.h"
 
 // What is chosen from: the names of variants, and by what each is loaded (its directory, or of a hub its name).
 typedef struct offer {
@@ -31,16 +33,29 @@ static const char *offer_load_by(const offer *o, size_t index)
     return o->listing ? kn_listing_path(o->listing, index) : kn_variants_name(o->variants, index);
 }
 
+static bool is_over(kn_status st)
+{
+    return st == KN_OK || st == KN_ERR_NO_MEMORY || st == KN_ERR_CANCELLED;
+}
+
 // Goes through the variants that fit by name, best first, until one is loaded. The error is that of the best one.
 static kn_status load_first(kn_context *ctx, const kni_source *source, const offer *o,
-                            const kn_target *target, const size_t *order, size_t n_fit,
+                            const kn_target *target, kni_attempt *attempts, size_t n,
                             kni_taken *out, kn_trace *trace, kn_error *err)
 {
     kn_error first = KN_ERROR_INIT;
     kn_status st = KN_ERR_INCOMPATIBLE;
-    for (size_t i = 0; i < n_fit && st != KN_OK && st != KN_ERR_NO_MEMORY && st != KN_ERR_CANCELLED;
-         ++i)
-        st = kni_load_variant(ctx, source, offer_load_by(o, order[i]), target, out, trace, &first);
+    for (size_t i = 0; i < n && !is_over(st); ++i) {
+        const kni_attempt *one = &attempts[i];
+        if (!one->is_due)
+            continue;
+        const kn_status is = kni_load_variant(ctx, source, offer_load_by(o, one->index), target,
+                                              one->look, out, trace, &first);
+        if (out->is_passed_over)
+            kni_attempts_pass_over(attempts, n, one->index);
+        else
+            st = is;
+    }
     if (st != KN_OK && st != KN_ERR_NO_MEMORY)
         return kni_error_move(err, &first);
     kn_error_dispose(&first);
@@ -57,7 +72,8 @@ static kn_status choose_and_load(kn_context *ctx, const kni_source *source, cons
     kn_status st = KN_OK;
     size_t *order = kni_calloc(count, sizeof(*order));
     const char **names = kni_calloc(count, sizeof(*names));
-    if (!order || !names)
+    kni_attempt *attempts = kni_calloc(2 * count, sizeof(*attempts));
+    if (!order || !names || !attempts)
         st = kni_no_memory(err);
     for (size_t i = 0; st == KN_OK && i < count; ++i)
         names[i] = offer_name(o, i);
@@ -69,8 +85,11 @@ static kn_status choose_and_load(kn_context *ctx, const kni_source *source, cons
                           source->dir ? source->dir : kn_revision_repo_id(source->revision), count,
                           kn_device_type_name(target->device.type), names[0],
                           kn_trace_get(trace, kn_trace_count(trace) - count).reason);
-    if (st == KN_OK)
-        st = load_first(ctx, source, o, target, order, n_fit, out, trace, err);
+    if (st == KN_OK) {
+        const size_t n = kni_attempts_plan(names, order, n_fit, target->torch_major != 0, attempts);
+        st = load_first(ctx, source, o, target, attempts, n, out, trace, err);
+    }
+    kni_free(attempts);
     kni_free(names);
     kni_free(order);
     return st;
@@ -83,24 +102,24 @@ static void offer_dispose(offer *o)
     *o = (offer){NULL, NULL, false};
 }
 
-static kn_status list(kn_context *ctx, const kni_source *source, bool all, offer *o, kn_error *err)
+static kn_status list(const kni_source *source, bool all, offer *o, kn_error *err)
 {
     kn_status st;
     offer_dispose(o);
     if (source->dir)
         st = kn_listing_open(source->dir, &o->listing, err);
     else if (all)
-        st = kn_hub_list_all(ctx->hub, source->revision, &o->variants, err);
+        st = kn_hub_list_all(source->hub, source->revision, &o->variants, err);
     else
-        st = kn_hub_list(ctx->hub, source->revision, &o->variants, err);
+        st = kn_hub_list(source->hub, source->revision, &o->variants, err);
     o->is_whole = st == KN_OK && (source->dir || kn_variants_is_whole(o->variants));
     return st;
 }
 
 // Could a variant serve that is not cached, where none that is cached does?
-static bool may_look_further(const kn_context *ctx, const offer *o, kn_status st)
+static bool may_look_further(const kni_source *source, const offer *o, kn_status st)
 {
-    return !o->is_whole && !kn_hub_is_offline(ctx->hub) &&
+    return !o->is_whole && !kn_hub_is_offline(source->hub) &&
            (st == KN_ERR_INCOMPATIBLE || st == KN_ERR_NOT_FOUND || st == KN_ERR_FORMAT ||
             st == KN_ERR_UNSUPPORTED);
 }
@@ -110,17 +129,33 @@ static kn_status list_and_load(kn_context *ctx, const kni_source *source, const 
 {
     offer o = {NULL, NULL, false};
     kn_error why = KN_ERROR_INIT;
-    kn_status st = list(ctx, source, false, &o, &why);
+    kn_status st = list(source, false, &o, &why);
     if (st == KN_OK)
         st = choose_and_load(ctx, source, &o, target, out, trace, &why);
-    if (st != KN_OK && o.variants && may_look_further(ctx, &o, st)) {
+    if (st != KN_OK && o.variants && may_look_further(source, &o, st)) {
         kn_error_dispose(&why);
-        st = list(ctx, source, true, &o, &why);
+        st = list(source, true, &o, &why);
         if (st == KN_OK)
             st = choose_and_load(ctx, source, &o, target, out, trace, &why);
     }
     offer_dispose(&o);
     return st == KN_OK ? st : kni_error_move(err, &why);
+}
+
+// A host with another framework does without it: *out is NULL then, and the trace says why.
+static kn_status open_tvm_ffi(kn_context *ctx, const kni_source *source, const kni_tvm_ffi **out,
+                              kn_trace *trace, kn_error *err)
+{
+    kn_error why = KN_ERROR_INIT;
+    const kn_status st = kni_context_tvm_ffi(ctx, out, &why);
+    if (st == KN_OK)
+        return st;
+    if (!source->framework.torch_major || st == KN_ERR_NO_MEMORY)
+        return kni_error_move(err, &why);
+    const bool is_told = kni_trace_add(trace, "resolve", "tvm-ffi", false, "tvm-ffi", NULL, "%s",
+                                       kn_error_text(&why));
+    kn_error_dispose(&why);
+    return is_told ? KN_OK : kni_no_memory(err);
 }
 
 // Resolve, then list, choose, fetch, check, load.
@@ -131,17 +166,17 @@ static kn_status load_source(kn_context *ctx, kni_source *source, const kn_refer
     const kni_tvm_ffi *tvm_ffi = NULL;
     kn_status st = KN_OK;
     if (!source->dir)
-        st = kni_source_resolve(ctx, source, reference, trace, err);
+        st = kni_source_resolve(source, reference, trace, err);
     if (st == KN_OK)
-        st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
+        st = open_tvm_ffi(ctx, source, &tvm_ffi, trace, err);
     if (st != KN_OK)
         return st;
     const kn_target target = {
         .struct_size = sizeof(target),
         .machine = ctx->machine,
         .device = *device,
-        .tvm_ffi_major = (int32_t)tvm_ffi->version.major,
-        .tvm_ffi_minor = (int32_t)tvm_ffi->version.minor,
+        .tvm_ffi_major = tvm_ffi ? (int32_t)tvm_ffi->version.major : -1,
+        .tvm_ffi_minor = tvm_ffi ? (int32_t)tvm_ffi->version.minor : -1,
         .torch_major = source->framework.torch_major,
         .torch_minor = source->framework.torch_minor,
         .torch_abi = source->framework.torch_abi,
@@ -152,14 +187,23 @@ static kn_status load_source(kn_context *ctx, kni_source *source, const kn_refer
 // A local package may come without digests. Outside of every lock: the log is the host's.
 static void announce(kn_context *ctx, kn_kernel *kernel)
 {
-    if (!kn_package_has_digests(kernel->package) && !atomic_exchange(&kernel->is_announced, true))
+    const kn_package *package = kernel->package;
+    if (atomic_exchange(&kernel->is_announced, true))
+        return;
+    if (!package->has_metadata)
         kni_log_write(&ctx->log, KN_LOG_INFO,
-                      "%s: has no digests: its files are loaded as they are", kernel->package->dir);
+                      "%s: has no metadata.json: its files are taken as they are, as the kernel %s",
+                      package->dir, kn_package_name(package));
+    else if (!kn_package_has_digests(package))
+        kni_log_write(&ctx->log, KN_LOG_INFO,
+                      "%s: has no digests: its files are loaded as they are", package->dir);
+    for (size_t i = 0; i < kernel->notes.count; ++i)
+        kni_log_write(&ctx->log, KN_LOG_WARNING, "%s: %s", package->dir, kernel->notes.names[i]);
 }
 
-kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
-                          const kn_framework *framework, const kn_device_info *device,
-                          kn_kernel **out, kn_trace *trace, kn_error *err)
+static kn_status get(kn_context *ctx, kn_hub *hub, const kn_reference *reference,
+                     const kn_framework *framework, const kn_device_info *device, kn_kernel **out,
+                     kn_trace *trace, kn_error *err)
 {
     kni_source source;
     kni_wish *claim = NULL;
@@ -167,6 +211,7 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
     kn_kernel *kernel = NULL;
     *out = NULL;
     kn_status st = kni_source_init(&source, reference, framework, trace, err);
+    source.hub = hub;
     if (st == KN_OK)
         st = kni_kept_enter(&ctx->kept, source.key, device, &kernel, &claim, trace, err);
     if (claim) {
@@ -184,6 +229,13 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
         *out = kernel;
     kni_source_dispose(&source);
     return st;
+}
+
+kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
+                          const kn_framework *framework, const kn_device_info *device,
+                          kn_kernel **out, kn_trace *trace, kn_error *err)
+{
+    return get(ctx, ctx->hub, reference, framework, device, out, trace, err);
 }
 
 static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out, kn_error *err)
@@ -239,38 +291,50 @@ static kn_status read_options(kn_context *ctx, const kn_kernel_options *opts,
     return st;
 }
 
+// The hub of one call: the context's, with the caller's user agent before its own. *agent: what it borrows.
+static kn_status hub_of_call(kn_context *ctx, const kn_kernel_options *opts, kn_hub *out,
+                             char **agent, kn_error *err)
+{
+    *out = *ctx->hub;
+    if (!opts->user_agent)
+        return KN_OK;
+    const kn_status st = kni_settings_agent_with(&ctx->hub->settings, opts->user_agent, agent, err);
+    if (st == KN_OK)
+        *out = kni_hub_as(ctx->hub, *agent);
+    return st;
+}
+
 kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts, kn_kernel **out,
                                 kn_trace *trace, kn_error *err)
 {
     kn_kernel_options all = KN_KERNEL_OPTIONS_INIT;
     kn_device_info device = KN_DEVICE_INFO_INIT;
     kn_reference reference;
+    kn_hub hub;
+    char *agent = NULL;
     if (out)
         *out = NULL;
-    const kn_status st = read_options(ctx, out ? opts : NULL, &all, &reference, &device, err);
-    return st == KN_OK ? kni_context_get(ctx, &reference, all.framework, &device, out, trace, err)
-                       : st;
+    kn_status st = read_options(ctx, out ? opts : NULL, &all, &reference, &device, err);
+    if (st == KN_OK)
+        st = hub_of_call(ctx, &all, &hub, &agent, err);
+    if (st == KN_OK)
+        st = get(ctx, &hub, &reference, all.framework, &device, out, trace, err);
+    kni_free(agent);
+    return st;
 }
 
-kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts, char **dir,
-                                  kn_revision **revision, kn_trace *trace, kn_error *err)
+static kn_status fetch(kn_context *ctx, kn_hub *hub, const kn_reference *reference,
+                       const kn_framework *framework, const kn_device_info *device, char **dir,
+                       kn_revision **revision, kn_trace *trace, kn_error *err)
 {
-    kn_kernel_options all = KN_KERNEL_OPTIONS_INIT;
-    kn_device_info device = KN_DEVICE_INFO_INIT;
-    kn_reference reference;
     kni_source source;
     kni_taken taken = {.without_loading = true};
-    if (dir)
-        *dir = NULL;
-    if (revision)
-        *revision = NULL;
-    kn_status st = read_options(ctx, dir ? opts : NULL, &all, &reference, &device, err);
-    if (st == KN_OK)
-        st = kni_source_init(&source, &reference, all.framework, trace, err);
+    kn_status st = kni_source_init(&source, reference, framework, trace, err);
     if (st != KN_OK)
         return st;
+    source.hub = hub;
     kn_trace *steps = kn_trace_new(); // choosing reads its own entries
-    st = steps ? load_source(ctx, &source, &reference, &device, &taken, steps, err)
+    st = steps ? load_source(ctx, &source, reference, device, &taken, steps, err)
                : kni_no_memory(err);
     if (!kni_trace_append(trace, steps) && st == KN_OK)
         st = kni_no_memory(err);
@@ -285,5 +349,26 @@ kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts
     }
     kni_free(taken.dir);
     kni_source_dispose(&source);
+    return st;
+}
+
+kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts, char **dir,
+                                  kn_revision **revision, kn_trace *trace, kn_error *err)
+{
+    kn_kernel_options all = KN_KERNEL_OPTIONS_INIT;
+    kn_device_info device = KN_DEVICE_INFO_INIT;
+    kn_reference reference;
+    kn_hub hub;
+    char *agent = NULL;
+    if (dir)
+        *dir = NULL;
+    if (revision)
+        *revision = NULL;
+    kn_status st = read_options(ctx, dir ? opts : NULL, &all, &reference, &device, err);
+    if (st == KN_OK)
+        st = hub_of_call(ctx, &all, &hub, &agent, err);
+    if (st == KN_OK)
+        st = fetch(ctx, &hub, &reference, all.framework, &device, dir, revision, trace, err);
+    kni_free(agent);
     return st;
 }

@@ -154,7 +154,8 @@ kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn
     bool added = false;
     pthread_mutex_lock(&kept->lock);
     for (size_t i = 0; i < kept->n_kernels && !found; ++i)
-        if (strcmp(kept->kernels[i]->package->dir, kernel->package->dir) == 0)
+        if (kept->kernels[i]->is_hosted == kernel->is_hosted &&
+            strcmp(kept->kernels[i]->package->dir, kernel->package->dir) == 0)
             found = kept->kernels[i];
     void *array = kept->kernels;
     if (!found && kni_grow(&array, &kept->capacity, kept->n_kernels + 1, sizeof(*kept->kernels))) {
@@ -164,7 +165,5 @@ kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn
     }
     pthread_mutex_unlock(&kept->lock);
     *out = added ? kernel : found;
-    if (!added)
-        kni_kernel_free(kernel);
     return *out ? KN_OK : kni_no_memory(err);
 }

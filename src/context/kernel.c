@@ -38,12 +38,21 @@ static kn_kernel *new_kernel(kni_kernel_origin from)
     return NULL;
 }
 
-kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
-                          const kni_tvm_ffi *tvm_ffi, kni_kernel_origin from, kn_kernel **out,
-                          kn_error *err)
+static void take(kn_kernel *kernel, kn_package *package, kni_checked *checked)
+{
+    kernel->package = package;
+    kernel->is_hosted = checked->is_hosted;
+    kernel->sums = checked->sums;
+    kernel->notes = checked->notes;
+    checked->sums = (kni_file_sums){.sha256 = NULL};
+    checked->notes = (kni_names){NULL, 0, 0};
+}
+
+kn_status kni_kernel_load(kn_package *package, kni_checked *checked, const kni_tvm_ffi *tvm_ffi,
+                          kni_kernel_origin from, kn_kernel **out, kn_error *err)
 {
     *out = NULL;
-    if (library->fd < 0)
+    if (checked->library.fd < 0)
         return kn_error_set(err, KN_ERR_LOAD,
                             "%s: holds no native code, and this host loads nothing else",
                             package->dir);
@@ -51,29 +60,35 @@ kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
     if (!kernel)
         return kni_no_memory(err);
     kernel->tvm_ffi = tvm_ffi;
-    const kn_status st = open_library(package, library, &kernel->library, err);
+    const kn_status st = open_library(package, &checked->library, &kernel->library, err);
     if (st != KN_OK) {
         kni_kernel_free(kernel);
         return st;
     }
-    kernel->package = package;
+    take(kernel, package, checked);
     *out = kernel;
     return KN_OK;
 }
 
-kn_status kni_kernel_plan(kn_package *package, kni_kernel_origin from, kn_kernel **out,
-                          kn_error *err)
+kn_status kni_kernel_hold(kn_package *package, kni_checked *checked, bool is_planned,
+                          kni_kernel_origin from, kn_kernel **out, kn_error *err)
 {
     *out = new_kernel(from);
     if (!*out)
         return kni_no_memory(err);
-    (*out)->package = package;
+    (*out)->is_planned = is_planned;
+    take(*out, package, checked);
     return KN_OK;
 }
 
 bool kni_kernel_is_planned(const kn_kernel *kernel)
 {
-    return !kernel->library.handle;
+    return kernel->is_planned;
+}
+
+bool kn_kernel_is_hosted(const kn_kernel *kernel)
+{
+    return kernel->is_hosted;
 }
 
 void kni_kernel_raise_level(kn_kernel *kernel, kn_level level)
@@ -97,6 +112,8 @@ void kni_kernel_free(kn_kernel *kernel)
         kni_free(kernel->functions[i]);
     }
     kni_free(kernel->functions);
+    kni_file_sums_dispose(&kernel->sums);
+    kni_names_free(&kernel->notes);
     kn_package_close(kernel->package);
     kni_free(kernel->repo_id);
     kni_free(kernel->revision);
@@ -163,6 +180,11 @@ kn_status kn_kernel_function(const kn_kernel *kernel, const char *name, const kn
         return kn_error_set(err, KN_ERR_NOT_FOUND,
                             "%s: no function of %zu characters: expected 1 to %d",
                             kernel->package->dir, size, FUNCTION_NAME_MAX);
+    if (kernel->is_hosted)
+        return kn_error_set(err, KN_ERR_UNSUPPORTED,
+                            "%s: is a package that the host imports: it has no functions to call "
+                            "from C",
+                            kernel->package->dir);
     if (kni_kernel_is_planned(kernel))
         return kn_error_set(err, KN_ERR_LOAD,
                             "%s: is planned for a device that is not here: its code is not loaded",

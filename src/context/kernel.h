@@ -1,4 +1,4 @@
-// A loaded kernel: the package, its library in the process, the functions that were asked for.
+// A loaded kernel: the package, its files, its library in the process, the functions that were asked for.
 #ifndef KNI_CONTEXT_KERNEL_H
 #define KNI_CONTEXT_KERNEL_H
 
@@ -13,7 +13,11 @@ struct kn_kernel {
     kn_package *package;
     char *repo_id;
     char *revision;
-    kni_library library; // handle NULL: planned, not loaded
+    bool is_planned;     // for a device that is not here
+    bool is_hosted;      // the host imports it
+    kni_file_sums sums;  // what was checked
+    kni_names notes;     // of a hosted package: what the log is told
+    kni_library library; // handle NULL: planned or hosted, not loaded
     const kni_tvm_ffi *tvm_ffi;
     atomic_bool is_announced; // the log has been told of it
     atomic_int level;         // a kn_level: the highest that its bytes were found to have
@@ -29,15 +33,14 @@ typedef struct kni_kernel_origin {
     const char *revision;
 } kni_kernel_origin;
 
-// Loads the library of a checked package. On success the kernel owns the package.
-kn_status kni_kernel_load(kn_package *package, const kni_checked_file *library,
-                          const kni_tvm_ffi *tvm_ffi, kni_kernel_origin from, kn_kernel **out,
-                          kn_error *err);
+// Loads the library of a checked package. On success the kernel owns the package, and the sums and notes of the check.
+kn_status kni_kernel_load(kn_package *package, kni_checked *checked, const kni_tvm_ffi *tvm_ffi,
+                          kni_kernel_origin from, kn_kernel **out, kn_error *err);
 
-// A checked package for a device that is described and not here (KERNELS_DEVICE): a kernel to plan with, whose functions cannot be
-// had. Nothing is mapped. On success the kernel owns the package.
-kn_status kni_kernel_plan(kn_package *package, kni_kernel_origin from, kn_kernel **out,
-                          kn_error *err);
+// A checked package whose functions cannot be had and of which nothing is mapped: a hosted one, or one for a device that is described
+// and not here (KERNELS_DEVICE), to plan with (is_planned). Owns as kni_kernel_load.
+kn_status kni_kernel_hold(kn_package *package, kni_checked *checked, bool is_planned,
+                          kni_kernel_origin from, kn_kernel **out, kn_error *err);
 // The kernel's files, as they were checked, are to be believed this far.
 void kni_kernel_raise_level(kn_kernel *kernel, kn_level level);
 bool kni_kernel_is_planned(const kn_kernel *kernel);

@@ -25,20 +25,20 @@ static kn_status pass_on(kn_status st, kn_error *why, kn_error *err)
 
 // Asks the rules, unless it is remembered what they said.
 static kn_status check(kn_context *ctx, const kn_package *package, const kni_expected *expected,
-                       const kn_target *target, kni_checked_file *library, kn_trace *trace,
+                       const kn_target *target, kni_checked *checked, kn_trace *trace,
                        kn_error *err)
 {
-    kn_status st = kni_refusals_find(&ctx->refusals, package, &target->device, trace, err);
+    kn_status st = kni_refusals_find(&ctx->refusals, package, target, trace, err);
     if (st != KN_OK)
         return st;
     kn_error why = KN_ERROR_INIT;
     kn_trace *steps = kn_trace_new();
-    st = steps ? kni_package_check(package, expected, target, NULL, library, steps, &why)
+    st = steps ? kni_package_check(package, expected, target, NULL, checked, steps, &why)
                : KN_ERR_NO_MEMORY;
     if (!kni_trace_append(trace, steps))
         st = KN_ERR_NO_MEMORY;
     if (st == KN_ERR_INCOMPATIBLE)
-        kni_refusals_add(&ctx->refusals, package, &target->device, &why, steps);
+        kni_refusals_add(&ctx->refusals, package, target, checked->object, &why, steps);
     else
         kn_trace_free(steps);
     return pass_on(st, &why, err);
@@ -55,17 +55,15 @@ static bool is_elsewhere(const kn_target *target)
 }
 
 // Is what the kernel has what was checked just now? It may have been made before, of a directory that was changed since.
-static bool has_checked(const kn_kernel *kernel, const kni_digest *metadata,
-                        const kni_checked_file *library)
+static bool is_same(const kn_kernel *kernel, const kn_kernel *now)
 {
-    return memcmp(kernel->package->metadata_sha256.bytes, metadata->bytes,
-                  kni_digest_size(KNI_SHA256)) == 0 &&
-           (kni_kernel_is_planned(kernel) ||
-            kni_same_file_state(&kernel->library.info, &library->info));
+    return kni_file_sums_equal(&kernel->sums, &now->sums) &&
+           (!kernel->library.handle ||
+            kni_same_file_state(&kernel->library.info, &now->library.info));
 }
 
 // Makes a kernel of a checked package. *package is NULL once the kernel has it.
-static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_file *library,
+static kn_status load(kn_context *ctx, kn_package **package, kni_checked *checked,
                       const kni_source *source, const kn_target *target, kn_kernel **out,
                       kn_error *err)
 {
@@ -74,21 +72,20 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
                                     revision ? kn_revision_commit(revision) : ""};
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
-    const kni_digest metadata = (*package)->metadata_sha256;
     kn_status st;
-    if (is_elsewhere(target)) {
-        st = kni_kernel_plan(*package, from, &kernel, err);
+    if (checked->is_hosted || is_elsewhere(target)) {
+        st = kni_kernel_hold(*package, checked, is_elsewhere(target), from, &kernel, err);
     } else {
         st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
         if (st == KN_OK)
-            st = kni_kernel_load(*package, library, tvm_ffi, from, &kernel, err);
+            st = kni_kernel_load(*package, checked, tvm_ffi, from, &kernel, err);
     }
     if (st != KN_OK)
         return st;
     *package = NULL;
     const kn_level level = revision ? kn_revision_level(revision) : KN_LEVEL_NONE;
     st = kni_kept_intern(&ctx->kept, kernel, out, err);
-    if (st == KN_OK && level > kn_kernel_level(*out) && !has_checked(*out, &metadata, library)) {
+    if (st == KN_OK && level > kn_kernel_level(*out) && !is_same(*out, kernel)) {
         st = kn_error_set(err, KN_ERR_LOAD,
                           "%s: was loaded before it was what it is now: restart the process to "
                           "load this one",
@@ -97,41 +94,67 @@ static kn_status load(kn_context *ctx, kn_package **package, const kni_checked_f
     }
     if (st == KN_OK)
         kni_kernel_raise_level(*out, level);
+    if (*out != kernel)
+        kni_kernel_free(kernel);
+    return st;
+}
+
+static kn_status pass_over(const char *variant, kni_taken *out, kn_trace *trace, kn_error *err)
+{
+    out->is_passed_over = true;
+    return kni_trace_add(trace, "load", kni_path_basename(variant), true, "layers", NULL,
+                         "has no layers of its own: comes after the variants for PyTorch")
+               ? KN_OK
+               : kni_no_memory(err);
+}
+
+// What a hub's variant says of itself, before the rest of it is fetched. Without metadata.json it says nothing, and may be a package of
+// the first era for a host that imports it.
+static kn_status judge_metadata(const kni_source *source, const char *variant,
+                                const kn_target *target, kni_look look, kni_taken *out,
+                                const char **rule, kn_trace *trace, kn_error *err)
+{
+    const kn_revision *revision = source->revision;
+    char *text = NULL;
+    size_t size = 0;
+    kn_package *package = NULL;
+    kn_status st = target->torch_major
+                       ? kni_fetch_metadata(source->hub, revision, variant, &text, &size, err)
+                       : kn_hub_fetch_metadata(source->hub, revision, variant, &text, &size, err);
+    if (st == KN_OK && text)
+        st = kn_package_parse(text, size, revision->repo.id, variant, &package, err);
+    if (st == KN_OK && package) {
+        *rule = NULL; // the check has its own entries
+        st = kn_package_check_metadata(package, target, trace, err);
+        *rule = st == KN_OK ? "fetch" : NULL;
+    }
+    if (st == KN_OK && look == KNI_LOOK_LAYERS && (!package || !kn_package_layer_count(package)))
+        st = pass_over(variant, out, trace, err);
+    kn_package_close(package);
+    kn_string_free(text);
     return st;
 }
 
 // The directory of a hub's variant, fetched if need be; judged by its metadata alone before the rest is fetched.
-static kn_status fetch(kn_context *ctx, const kni_source *source, const char *variant,
-                       const kn_target *target, char **dir, kni_expected *expected,
+static kn_status fetch(const kni_source *source, const char *variant, const kn_target *target,
+                       kni_look look, kni_taken *out, char **dir, kni_expected *expected,
                        const char **rule, kn_trace *trace, kn_error *err)
 {
     const kn_revision *revision = source->revision;
     const kni_lock_hash *hash = NULL;
     const kni_cache *cache = NULL;
-    char *text = NULL;
-    size_t size = 0;
-    kn_package *package = NULL;
     kn_status st = kni_expect(revision, variant, &expected->sums, &hash, err);
     if (st == KN_OK)
-        st = kni_cached_in(ctx->hub, &revision->repo, revision->commit, variant, &cache, err);
-    if (st == KN_OK && !cache) {
-        st = kn_hub_fetch_metadata(ctx->hub, revision, variant, &text, &size, err);
-        if (st == KN_OK)
-            st = kn_package_parse(text, size, revision->repo.id, variant, &package, err);
-        if (st == KN_OK) {
-            *rule = NULL; // the check has its own entries
-            st = kn_package_check_metadata(package, target, trace, err);
-            *rule = st == KN_OK ? "fetch" : NULL;
-        }
-    }
-    if (st == KN_OK)
-        st = kni_fetch(ctx->hub, revision, variant, &cache, &expected->blobs_are_right, err);
+        st = kni_cached_in(source->hub, &revision->repo, revision->commit, variant, &cache, err);
+    if (st == KN_OK && !cache && look != KNI_LOOK_AGAIN)
+        st = judge_metadata(source, variant, target, look, out, rule, trace, err);
+    if (st != KN_OK || out->is_passed_over)
+        return st;
+    st = kni_fetch(source->hub, revision, variant, &cache, &expected->blobs_are_right, err);
     if (st == KN_OK && hash) // the peer's hash is over the variant as a whole
         st = kni_expect_cached(revision, variant, cache, err);
     if (st == KN_OK)
         st = kni_cached_directory(revision, variant, cache, dir, err);
-    kn_package_close(package);
-    kn_string_free(text);
     return st;
 }
 
@@ -148,26 +171,33 @@ static void advise(const kn_revision *revision, kn_error *why)
 }
 
 kn_status kni_load_variant(kn_context *ctx, const kni_source *source, const char *variant,
-                           const kn_target *target, kni_taken *out, kn_trace *trace, kn_error *err)
+                           const kn_target *target, kni_look look, kni_taken *out, kn_trace *trace,
+                           kn_error *err)
 {
     kn_package *package = NULL;
     char *fetched = NULL;
     kni_expected expected = {NULL, false};
-    kni_checked_file library = KNI_CHECKED_FILE_INIT;
+    kni_checked checked = KNI_CHECKED_INIT;
     kn_error why = KN_ERROR_INIT;
     const char *rule = "fetch";
     kn_status st = KN_OK;
+    out->is_passed_over = false;
     if (source->revision)
-        st = fetch(ctx, source, variant, target, &fetched, &expected, &rule, trace, &why);
-    if (st == KN_OK) {
+        st = fetch(source, variant, target, look, out, &fetched, &expected, &rule, trace, &why);
+    if (st == KN_OK && !out->is_passed_over) {
         rule = "metadata";
         st = kn_package_open(fetched ? fetched : variant, &package, &why);
+        if (st == KN_OK && look == KNI_LOOK_LAYERS && !kn_package_layer_count(package))
+            st = pass_over(variant, out, trace, &why);
     }
+    if (out->is_passed_over)
+        goto done;
     if (st == KN_OK) {
         rule = NULL; // the check has its own entries
         // What is loaded is hashed as it lies there, even when it was written a moment ago.
         expected.blobs_are_right &= out->without_loading;
-        st = check(ctx, package, &expected, target, &library, trace, &why);
+        checked.wants_sums = !out->without_loading;
+        st = check(ctx, package, &expected, target, &checked, trace, &why);
         if (st == KN_ERR_UNTRUSTED && fetched)
             advise(source->revision, &why);
     }
@@ -176,13 +206,14 @@ kn_status kni_load_variant(kn_context *ctx, const kni_source *source, const char
         st = out->dir ? KN_OK : KN_ERR_NO_MEMORY;
     } else if (st == KN_OK) {
         rule = "load";
-        st = load(ctx, &package, &library, source, target, &out->kernel, &why);
+        st = load(ctx, &package, &checked, source, target, &out->kernel, &why);
     }
     if (st != KN_OK && rule &&
         !kni_trace_add(trace, "load", kni_path_basename(variant), false, rule, NULL, "%s",
                        kn_error_text(&why)))
         st = KN_ERR_NO_MEMORY;
-    kni_checked_file_dispose(&library);
+done:
+    kni_checked_dispose(&checked);
     kn_package_close(package);
     kni_free(fetched);
     return pass_on(st, &why, err);

@@ -12,13 +12,16 @@
 
 // What tells one state of a package from another.
 typedef struct stamp {
+    bool has_metadata;
     struct stat metadata;
-    struct stat library;
+    struct stat object; // zeros: none
 } stamp;
 
 struct kni_refusal {
     kni_refusal *next;
     stamp files;
+    char *object; // "": metadata.json alone
+    bool is_hosted;
     kn_device_info device;
     kn_status status;
     char *text;
@@ -35,6 +38,7 @@ static void free_refusal(kni_refusal *refusal)
 {
     kn_trace_free(refusal->steps);
     kni_free(refusal->text);
+    kni_free(refusal->object);
     kni_free(refusal);
 }
 
@@ -48,29 +52,44 @@ void kni_refusals_dispose(kni_refusals *refusals)
 }
 
 // False: the files cannot be looked at, and nothing is remembered of them. No allocation.
-static bool take_stamp(const kn_package *package, stamp *out)
+static bool take_stamp(int dir, const char *object, stamp *out)
 {
-    const int dir = open(package->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    const bool taken = dir >= 0 && fstatat(dir, "metadata.json", &out->metadata, 0) == 0 &&
-                       fstatat(dir, package->library, &out->library, 0) == 0;
-    if (dir >= 0)
-        close(dir);
-    return taken;
+    struct stat metadata = {0};
+    const bool has_metadata = fstatat(dir, "metadata.json", &metadata, 0) == 0;
+    *out = (stamp){.has_metadata = has_metadata, .metadata = metadata};
+    return object[0] ? fstatat(dir, object, &out->object, 0) == 0 : out->has_metadata;
+}
+
+static int open_package(const kn_package *package)
+{
+    return open(package->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool is_of(const kni_refusal *refusal, int dir, bool is_hosted, const kn_device_info *device)
+{
+    stamp now;
+    return refusal->is_hosted == is_hosted && kni_same_kernels_fit(&refusal->device, device) &&
+           take_stamp(dir, refusal->object, &now) &&
+           now.has_metadata == refusal->files.has_metadata &&
+           kni_same_file_state(&refusal->files.metadata, &now.metadata) &&
+           kni_same_file_state(&refusal->files.object, &now.object);
 }
 
 kn_status kni_refusals_find(kni_refusals *refusals, const kn_package *package,
-                            const kn_device_info *device, kn_trace *trace, kn_error *err)
+                            const kn_target *target, kn_trace *trace, kn_error *err)
 {
-    stamp now;
-    if (!take_stamp(package, &now))
-        return KN_OK;
+    const bool is_hosted = kni_package_is_hosted(package, target);
     pthread_mutex_lock(&refusals->lock);
     const kni_refusal *refusal = refusals->first;
-    while (refusal && !(kni_same_file_state(&refusal->files.metadata, &now.metadata) &&
-                        kni_same_file_state(&refusal->files.library, &now.library) &&
-                        kni_same_kernels_fit(&refusal->device, device)))
-        refusal = refusal->next;
     pthread_mutex_unlock(&refusals->lock); // what is remembered does not change
+    if (!refusal)
+        return KN_OK;
+    const int dir = open_package(package);
+    if (dir < 0)
+        return KN_OK;
+    while (refusal && !is_of(refusal, dir, is_hosted, &target->device))
+        refusal = refusal->next;
+    close(dir);
     if (!refusal)
         return KN_OK;
     if (!kni_trace_append(trace, refusal->steps))
@@ -78,19 +97,26 @@ kn_status kni_refusals_find(kni_refusals *refusals, const kn_package *package,
     return kn_error_set(err, refusal->status, "%s", refusal->text);
 }
 
-void kni_refusals_add(kni_refusals *refusals, const kn_package *package,
-                      const kn_device_info *device, const kn_error *why, kn_trace *steps)
+void kni_refusals_add(kni_refusals *refusals, const kn_package *package, const kn_target *target,
+                      const char *object, const kn_error *why, kn_trace *steps)
 {
     kni_refusal *refusal = kni_calloc(1, sizeof(*refusal));
     if (!refusal) {
         kn_trace_free(steps);
         return;
     }
+    const int dir = open_package(package);
     refusal->steps = steps;
-    refusal->device = *device;
+    refusal->is_hosted = kni_package_is_hosted(package, target);
+    refusal->device = target->device;
     refusal->status = why->status;
     refusal->text = kni_strdup(kn_error_text(why));
-    if (!refusal->text || !take_stamp(package, &refusal->files)) {
+    refusal->object = kni_strdup(object ? object : "");
+    const bool is_whole = dir >= 0 && refusal->text && refusal->object &&
+                          take_stamp(dir, refusal->object, &refusal->files);
+    if (dir >= 0)
+        close(dir);
+    if (!is_whole) {
         free_refusal(refusal);
         return;
     }

@@ -18,11 +18,13 @@ void kni_refusals_init(kni_refusals *refusals);
 void kni_refusals_dispose(kni_refusals *refusals);
 
 // KN_OK when nothing is remembered of the package as it lies there now; else the remembered refusal, its steps added to the trace.
+// A package that the host imports (kni_package_is_hosted) is judged by other rules, and remembered apart.
 kn_status kni_refusals_find(kni_refusals *refusals, const kn_package *package,
-                            const kn_device_info *device, kn_trace *trace, kn_error *err);
+                            const kn_target *target, kn_trace *trace, kn_error *err);
 
-// Remembers one (steps: what its check asked, taken over). Without memory nothing is remembered.
-void kni_refusals_add(kni_refusals *refusals, const kn_package *package,
-                      const kn_device_info *device, const kn_error *why, kn_trace *steps);
+// Remembers one. object: the shared object that was refused, NULL for none; steps: what the check asked, taken over. Without memory
+// nothing is remembered.
+void kni_refusals_add(kni_refusals *refusals, const kn_package *package, const kn_target *target,
+                      const char *object, const kn_error *why, kn_trace *steps);
 
 #endif

@@ -128,8 +128,8 @@ kn_status kni_source_init(kni_source *out, const kn_reference *reference, const 
     return st;
 }
 
-kn_status kni_source_resolve(kn_context *ctx, kni_source *source, const kn_reference *reference,
-                             kn_trace *trace, kn_error *err)
+kn_status kni_source_resolve(kni_source *source, const kn_reference *reference, kn_trace *trace,
+                             kn_error *err)
 {
     char branch[32];
     kn_hub_wish wish = KN_HUB_WISH_INIT;
@@ -143,7 +143,7 @@ kn_status kni_source_resolve(kn_context *ctx, kni_source *source, const kn_refer
         snprintf(branch, sizeof(branch), "%lld", (long long)reference->version_branch);
         wish.version = branch;
     }
-    return kn_hub_resolve(ctx->hub, &wish, &source->revision, trace, err);
+    return kn_hub_resolve(source->hub, &wish, &source->revision, trace, err);
 }
 
 void kni_source_dispose(kni_source *source)

@@ -9,6 +9,7 @@ typedef struct kni_source {
         key; // what is kept for it: the framework, then the directory or all that the reference says
     kn_framework framework; // torch_major 0: none; its text is borrowed for the call
     char *dir;              // absolute; NULL: a hub's
+    kn_hub *hub;            // that is asked; borrowed, set before kni_source_resolve
     kn_revision *revision;  // of a hub; NULL for a directory, and before kni_resolve
 } kni_source;
 
@@ -19,8 +20,8 @@ kn_status kni_source_init(kni_source *out, const kn_reference *reference, const 
                           kn_trace *trace, kn_error *err);
 
 // The commit of a hub's reference. Trace: "resolve", "publisher". Error: as kn_hub_resolve.
-kn_status kni_source_resolve(kn_context *ctx, kni_source *source, const kn_reference *reference,
-                             kn_trace *trace, kn_error *err);
+kn_status kni_source_resolve(kni_source *source, const kn_reference *reference, kn_trace *trace,
+                             kn_error *err);
 void kni_source_dispose(kni_source *source);
 
 #endif

@@ -36,6 +36,7 @@ static kn_status get(const question *q, kni_buf *url, size_t body_max, bool is_o
     *request = (kni_http_request){
         .url = kni_buf_text(url),
         .subject = q->repo ? q->repo->id : q->what,
+        .user_agent = q->hub->settings.user_agent,
         .with_token = true,
         .is_optional = is_optional,
         .any_origin = q->is_file,

@@ -36,11 +36,14 @@ kn_status kni_cache_list_commits(const kni_cache *cache, const kni_repo *repo, c
 
 // The variants of a snapshot that are whole: metadata.json is there, and with it every file that its digest block lists; without such
 // a block every file that trees/<commit>.json (a hint of huggingface_hub) lists for it, when there is one.
+// may_lack_metadata: those of the first era too, which have Python to import and no metadata.json, and of which nothing tells whether they
+// are whole but that hint. For when nobody can be asked.
 kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                                  kni_names *out, kn_error *err);
+                                  bool may_lack_metadata, kni_names *out, kn_error *err);
 // Error: KN_ERR_NO_MEMORY alone.
 kn_status kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                                const char *variant, bool *yes, kn_error *err);
+                                const char *variant, bool may_lack_metadata, bool *yes,
+                                kn_error *err);
 
 // The absolute directory snapshots/<commit>/<path>, the caller's. KN_ERR_NOT_FOUND when it is not there.
 kn_status kni_cache_directory(const kni_cache *cache, const kni_repo *repo, const char *commit,

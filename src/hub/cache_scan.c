@@ -156,7 +156,7 @@ static kn_status scan_commit(repo_scan *scan, const kni_repo *repo, const char *
         item->modified = info.st_mtim.tv_sec;
     st = add_refs(item, refs, err);
     if (st == KN_OK)
-        st = kni_cache_list_variants(scan->cache, repo, commit, &item->variants, err);
+        st = kni_cache_list_variants(scan->cache, repo, commit, true, &item->variants, err);
     if (st == KN_OK)
         st =
             kni_snapshot_walk(&snapshot.root, &snapshot.blobs, &snapshot.dir, take_file, scan, err);

@@ -80,6 +80,37 @@ static kn_status has_digested(const kni_snapshot *snapshot, const char *dir, boo
     return st;
 }
 
+// Has the variant Python to import, in itself or in a directory of it, and no metadata.json?
+static kn_status is_bare_module(const kni_snapshot *snapshot, const char *dir, bool *yes,
+                                kn_error *err)
+{
+    kni_at build = KNI_AT_NONE, variant = KNI_AT_NONE, at = KNI_AT_NONE;
+    kni_names names = {NULL, 0, 0};
+    bool is_there = false;
+    struct stat info;
+    *yes = false;
+    kn_status st = kni_at_open_if(&snapshot->dir, "build", &build, err);
+    if (st == KN_OK && build.fd >= 0)
+        st = kni_at_open_if(&build, kni_path_basename(dir), &variant, err);
+    if (st == KN_OK && variant.fd >= 0)
+        st = kni_at_list(&variant, &names, err);
+    for (size_t i = 0; st == KN_OK && i < names.count && !is_there; ++i)
+        is_there = strcmp(names.names[i], "metadata.json") == 0;
+    for (size_t i = 0; st == KN_OK && i < names.count && !is_there && !*yes; ++i) {
+        const bool is_init = strcmp(names.names[i], "__init__.py") == 0;
+        kni_buf path = KNI_BUF_ANY;
+        kni_buf_printf(&path, "%s/%s%s", dir, names.names[i], is_init ? "" : "/__init__.py");
+        st = path.failed ? kni_no_memory(err)
+                         : kni_snapshot_has(snapshot, kni_buf_text(&path), &at, yes, &info, err);
+        kni_buf_dispose(&path);
+    }
+    kni_at_close(&at);
+    kni_names_free(&names);
+    kni_at_close(&variant);
+    kni_at_close(&build);
+    return st;
+}
+
 // tree: read when it is first needed, by the caller's hand kept for the next variant. Only memory is a failure: a variant that is
 // broken in any other way is one that is not whole.
 typedef struct lazy_tree {
@@ -88,12 +119,14 @@ typedef struct lazy_tree {
 } lazy_tree;
 
 static kn_status is_whole(const kni_snapshot *snapshot, const char *commit, const char *variant,
-                          lazy_tree *lazy, bool *yes, kn_error *err)
+                          bool may_lack_metadata, lazy_tree *lazy, bool *yes, kn_error *err)
 {
     bool has_block = false;
     *yes = false;
     char *dir = kni_path_join("build", variant);
     kn_status st = dir ? has_digested(snapshot, dir, &has_block, yes, NULL) : KN_ERR_NO_MEMORY;
+    if (st == KN_ERR_NOT_FOUND && may_lack_metadata)
+        st = is_bare_module(snapshot, dir, yes, NULL); // a listing that has metadata.json says no
     if (st == KN_OK && *yes && !has_block) {
         if (!lazy->is_read)
             st = read_tree(snapshot, commit, &lazy->tree, NULL);
@@ -113,7 +146,7 @@ static bool is_name(const char *name)
 }
 
 kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                                  kni_names *out, kn_error *err)
+                                  bool may_lack_metadata, kni_names *out, kn_error *err)
 {
     kni_snapshot snapshot;
     kni_at build = KNI_AT_NONE;
@@ -128,7 +161,7 @@ kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, 
     for (size_t i = 0; st == KN_OK && i < names.count; ++i) {
         bool yes = false;
         if (is_name(names.names[i]))
-            st = is_whole(&snapshot, commit, names.names[i], &lazy, &yes, err);
+            st = is_whole(&snapshot, commit, names.names[i], may_lack_metadata, &lazy, &yes, err);
         if (st == KN_OK && yes && !kni_names_push(out, kni_strdup(names.names[i])))
             st = kni_no_memory(err);
     }
@@ -142,7 +175,8 @@ kn_status kni_cache_list_variants(const kni_cache *cache, const kni_repo *repo, 
 }
 
 kn_status kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, const char *commit,
-                                const char *variant, bool *yes, kn_error *err)
+                                const char *variant, bool may_lack_metadata, bool *yes,
+                                kn_error *err)
 {
     kni_snapshot snapshot;
     lazy_tree lazy = {.is_read = false};
@@ -152,7 +186,7 @@ kn_status kni_cache_has_variant(const kni_cache *cache, const kni_repo *repo, co
     kn_status st = kni_snapshot_open(cache, repo, commit, &snapshot, NULL);
     if (st != KN_OK)
         return st == KN_ERR_NO_MEMORY ? kni_no_memory(err) : KN_OK;
-    st = is_whole(&snapshot, commit, variant, &lazy, yes, err);
+    st = is_whole(&snapshot, commit, variant, may_lack_metadata, &lazy, yes, err);
     kni_tree_dispose(&lazy.tree);
     kni_snapshot_close(&snapshot);
     return st;

@@ -105,7 +105,8 @@ kn_status kni_cached_in(const kn_hub *hub, const kni_repo *repo, const char *com
     *out = NULL;
     for (size_t i = 0; st == KN_OK && !*out && i < hub->n_caches; ++i) {
         bool yes = false;
-        st = kni_cache_has_variant(hub->caches[i], repo, commit, variant, &yes, err);
+        st = kni_cache_has_variant(hub->caches[i], repo, commit, variant, hub->settings.is_offline,
+                                   &yes, err);
         if (st == KN_OK && yes)
             *out = hub->caches[i];
     }
@@ -127,7 +128,8 @@ kn_status kni_cached_variants(const kn_hub *hub, const kni_repo *repo, const cha
     *out = (kni_names){NULL, 0, 0};
     for (size_t i = 0; st == KN_OK && i < hub->n_caches; ++i) {
         kni_names names = {NULL, 0, 0};
-        st = kni_cache_list_variants(hub->caches[i], repo, commit, &names, err);
+        st = kni_cache_list_variants(hub->caches[i], repo, commit, hub->settings.is_offline, &names,
+                                     err);
         for (size_t k = 0; st == KN_OK && k < names.count; ++k)
             if (!has_name(out, names.names[k]) && !kni_names_push(out, kni_strdup(names.names[k])))
                 st = kni_no_memory(err);

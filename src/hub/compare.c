@@ -117,7 +117,7 @@ static kn_status find_cache(comparison *c)
     for (size_t i = 0; !c->cache && st != KN_ERR_NO_MEMORY && i < c->hub->n_caches; ++i) {
         kni_names names = {NULL, 0, 0};
         st = kni_cache_list_variants(c->hub->caches[i], &c->revision->repo, c->revision->commit,
-                                     &names, NULL);
+                                     true, &names, NULL);
         if (st == KN_OK && has_name(&names, c->variant))
             c->cache = c->hub->caches[i];
         kni_names_free(&names);

@@ -86,6 +86,7 @@ static kn_status download(kn_hub *hub, const kn_revision *revision, const char *
         .http = hub->http,
         .log = &hub->log,
         .endpoint = hub->settings.endpoint,
+        .user_agent = hub->settings.user_agent,
         .repo = &revision->repo,
         .commit = revision->commit,
         .variant = variant,
@@ -273,6 +274,7 @@ static kn_status get_metadata(kn_hub *hub, const kn_revision *revision, const kn
     kni_http_request request = {
         .url = kni_buf_text(&url),
         .subject = revision->repo.id,
+        .user_agent = hub->settings.user_agent,
         .with_token = true,
         .any_origin = true,
         .body_max = METADATA_MAX,
@@ -293,8 +295,19 @@ static kn_status get_metadata(kn_hub *hub, const kn_revision *revision, const kn
     return st;
 }
 
+// Has the variant files, all of them without metadata.json?
+static bool is_without(const kni_tree *tree, const char *path)
+{
+    const size_t size = strlen(path) - strlen("metadata.json");
+    for (size_t i = 0; i < tree->count; ++i)
+        if (strncmp(tree->files[i].path, path, size) == 0)
+            return find_file(tree, path) == NULL;
+    return false;
+}
+
+// is_absent: NULL, or set where there is none.
 static kn_status read_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
-                               const char *path, kni_buf *out, kn_error *err)
+                               const char *path, kni_buf *out, bool *is_absent, kn_error *err)
 {
     const kni_known_tree *known = NULL;
     const kni_cache *cache = NULL;
@@ -309,6 +322,10 @@ static kn_status read_metadata(kn_hub *hub, const kn_revision *revision, const c
     if (st != KN_OK)
         return st;
     const kni_tree_file *file = find_file(&known->tree, path);
+    if (is_absent && is_without(&known->tree, path)) {
+        *is_absent = true;
+        return KN_OK;
+    }
     if (!file)
         return kn_error_set(err, KN_ERR_NOT_FOUND, "%s: the commit %s has no %s", revision->repo.id,
                             revision->commit, path);
@@ -318,8 +335,8 @@ static kn_status read_metadata(kn_hub *hub, const kn_revision *revision, const c
     return get_metadata(hub, revision, file, out, err);
 }
 
-kn_status kn_hub_fetch_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
-                                char **out, size_t *size, kn_error *err)
+static kn_status fetch_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
+                                char **out, size_t *size, bool *is_absent, kn_error *err)
 {
     kni_buf text = KNI_BUF(METADATA_MAX);
     kni_buf path = KNI_BUF_ANY;
@@ -331,9 +348,10 @@ kn_status kn_hub_fetch_metadata(kn_hub *hub, const kn_revision *revision, const 
     if (st == KN_OK) {
         kni_buf_printf(&path, "build/%s/metadata.json", variant);
         st = path.failed ? kni_no_memory(err)
-                         : read_metadata(hub, revision, variant, kni_buf_text(&path), &text, err);
+                         : read_metadata(hub, revision, variant, kni_buf_text(&path), &text,
+                                         is_absent, err);
     }
-    if (st == KN_OK) {
+    if (st == KN_OK && !(is_absent && *is_absent)) {
         *size = text.size;
         *out = text.data ? kni_buf_take(&text) : kni_strdup("");
         st = *out ? KN_OK : kni_no_memory(err);
@@ -341,4 +359,18 @@ kn_status kn_hub_fetch_metadata(kn_hub *hub, const kn_revision *revision, const 
     kni_buf_dispose(&path);
     kni_buf_dispose(&text);
     return st;
+}
+
+kn_status kn_hub_fetch_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
+                                char **out, size_t *size, kn_error *err)
+{
+    return fetch_metadata(hub, revision, variant, out, size, NULL, err);
+}
+
+kn_status kni_fetch_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
+                             char **out, size_t *size, kn_error *err)
+{
+    bool is_absent = false;
+    *size = 0;
+    return fetch_metadata(hub, revision, variant, out, size, &is_absent, err);
 }

@@ -10,4 +10,8 @@
 kn_status kni_fetch(kn_hub *hub, const kn_revision *revision, const char *variant,
                     const kni_cache **cache, bool *is_new, kn_error *err);
 
+// kn_hub_fetch_metadata, but that a variant which has files and no metadata.json is no error: *out is NULL then.
+kn_status kni_fetch_metadata(kn_hub *hub, const kn_revision *revision, const char *variant,
+                             char **out, size_t *size, kn_error *err);
+
 #endif

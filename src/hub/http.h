@@ -49,8 +49,9 @@ typedef struct kni_http_answer {
 // One request. Zero is the default of every field.
 typedef struct kni_http_request {
     // Set by the caller, borrowed until kni_http_run returns.
-    const char *url;     // absolute
-    const char *subject; // begins the error: "kernels-community/activation"
+    const char *url;        // absolute
+    const char *subject;    // begins the error: "kernels-community/activation"
+    const char *user_agent; // NULL: that of the settings
     bool is_head;
     bool
         with_token; // sent when the URL has the endpoint's very origin; never to another, never over http beyond loopback

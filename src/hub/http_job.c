@@ -169,8 +169,9 @@ static bool set_options(kni_job *job, const char *proxy)
               SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) &&
               SET(CURLOPT_OPENSOCKETDATA, (void *)job) &&
               SET(CURLOPT_CONNECTTIMEOUT_MS, (long)kni_job_timeout_ms(job)) && set_roots(job);
-    if (job->http->settings->user_agent)
-        ok = ok && SET(CURLOPT_USERAGENT, job->http->settings->user_agent);
+    const char *agent = request->user_agent ? request->user_agent : job->http->settings->user_agent;
+    if (agent)
+        ok = ok && SET(CURLOPT_USERAGENT, agent);
     // Never libcurl's own reading of the environment.
     ok = ok && SET(CURLOPT_PROXY, proxy ? proxy : "") && SET(CURLOPT_NOPROXY, "") &&
          SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&

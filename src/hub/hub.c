@@ -79,6 +79,13 @@ void kn_hub_close(kn_hub *hub)
     kni_free(hub);
 }
 
+kn_hub kni_hub_as(const kn_hub *hub, char *user_agent)
+{
+    kn_hub view = *hub;
+    view.settings.user_agent = user_agent;
+    return view;
+}
+
 static const char *or_empty(const char *text)
 {
     return text ? text : "";

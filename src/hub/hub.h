@@ -23,6 +23,10 @@ struct kn_hub {
     kni_memo *memo;     // what was asked in this run
 };
 
+// The same hub, whose requests say `user_agent` (borrowed): for one call. What is remembered is shared, so that nothing is asked twice
+// for another agent. Not to be closed.
+kn_hub kni_hub_as(const kn_hub *hub, char *user_agent);
+
 struct kn_revision {
     kni_repo repo; // the final one
     char asked_id[KNI_REPO_ID_MAX];

@@ -44,4 +44,8 @@ void kni_settings_dispose(kni_settings *settings);
 kn_status kni_settings_token(const kni_settings *settings, const char **token, const char **source,
                              kn_error *err);
 
+// `before`, then the settings' own user agent; the caller's. Error: KN_ERR_INVALID (characters, length), KN_ERR_NO_MEMORY.
+kn_status kni_settings_agent_with(const kni_settings *settings, const char *before, char **out,
+                                  kn_error *err);
+
 #endif

@@ -88,3 +88,24 @@ done:
     kni_buf_dispose(&segment);
     return st;
 }
+
+kn_status kni_settings_agent_with(const kni_settings *settings, const char *before, char **out,
+                                  kn_error *err)
+{
+    static const char name[] = "kn_kernel_options.user_agent";
+    kni_buf agent = KNI_BUF(AGENT_MAX);
+    *out = NULL;
+    kn_status st = check(name, before, err);
+    if (st != KN_OK)
+        return st;
+    add(&agent, before);
+    add(&agent, settings->user_agent);
+    if (agent.too_long)
+        st = kn_error_set(err, KN_ERR_INVALID,
+                          "%s: too long, at most %d bytes are accepted with the hub's own", name,
+                          AGENT_MAX);
+    else if (!(*out = kni_buf_take(&agent)))
+        st = kni_no_memory(err);
+    kni_buf_dispose(&agent);
+    return st;
+}

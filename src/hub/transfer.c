@@ -149,20 +149,21 @@ static kn_status download(kni_run *run, kn_error *err)
     return st;
 }
 
-static bool is_metadata(const char *path)
+// A variant is taken for whole by its metadata.json, which comes last; one that has none by its __init__.py.
+static int rank(const char *path)
 {
-    return strcmp(kni_path_basename(path), "metadata.json") == 0;
+    const char *name = kni_path_basename(path);
+    return strcmp(name, "metadata.json") == 0 ? 2 : strcmp(name, "__init__.py") == 0;
 }
 
-// A variant is taken for whole by its metadata.json: those come last.
 static kn_status link_files(kni_run *run, kn_error *err)
 {
     kn_status st = KN_OK;
-    for (int last = 0; last < 2; ++last) {
+    for (int last = 0; last < 3; ++last) {
         for (size_t i = 0; st == KN_OK && i < run->transfer->n_files; ++i) {
             const kni_run_file *file = &run->files[i];
             kni_want *want = &run->wants[file->want];
-            if (is_metadata(file->file->path) != (last == 1))
+            if (rank(file->file->path) != last)
                 continue;
             const bool may_move = want->is_downloaded && ++want->n_linked == want->n_files;
             if (!file->is_there)

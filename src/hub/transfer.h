@@ -11,6 +11,7 @@ typedef struct kni_transfer {
     kni_http *http;
     const kni_log *log;
     const char *endpoint;
+    const char *user_agent; // NULL: that of the settings
     const kni_repo *repo;
     const char *commit;
     const char *variant; // for the progress; "" for several

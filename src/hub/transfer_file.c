@@ -142,6 +142,7 @@ kn_status kni_download_init(kni_download *download, kni_run *run, kni_want *want
                                .temporary = KNI_BLOB_FILE_INIT};
     download->request = (kni_http_request){.url = download->url,
                                            .subject = download->subject,
+                                           .user_agent = run->transfer->user_agent,
                                            .with_token = true,
                                            .any_origin = true,
                                            .write = take_bytes,

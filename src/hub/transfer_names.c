@@ -62,6 +62,7 @@ static kn_status ask_names(kni_run *run, kni_run_file **files, size_t n, kn_erro
         kni_append_file_url(run, files[i]->file, &url, &subject);
         requests[i] = (kni_http_request){.url = kni_buf_take(&url),
                                          .subject = kni_buf_take(&subject),
+                                         .user_agent = run->transfer->user_agent,
                                          .is_head = true,
                                          .with_token = true,
                                          .any_origin = true};

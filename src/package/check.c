@@ -67,23 +67,6 @@ kn_status kni_check_refuse_because(const kni_check *check, kn_error *why, const 
     return status;
 }
 
-void kni_checked_file_dispose(kni_checked_file *file)
-{
-    if (file->fd >= 0)
-        close(file->fd);
-    *file = KNI_CHECKED_FILE_INIT;
-}
-
-bool kni_same_file_state(const struct stat *then, const struct stat *now)
-{
-    return now->st_dev == then->st_dev && now->st_ino == then->st_ino &&
-           now->st_size == then->st_size && now->st_mode == then->st_mode &&
-           now->st_mtim.tv_sec == then->st_mtim.tv_sec &&
-           now->st_mtim.tv_nsec == then->st_mtim.tv_nsec &&
-           now->st_ctim.tv_sec == then->st_ctim.tv_sec &&
-           now->st_ctim.tv_nsec == then->st_ctim.tv_nsec;
-}
-
 static kn_status open_file(const kni_check *check, const char *name, kni_checked_file *out,
                            char blob[KNI_SHA256_SIZE])
 {
@@ -163,13 +146,31 @@ static kn_status check_digest(const kni_check *check, content *c)
     return kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest", NULL);
 }
 
-static kn_status check_blob(const kni_check *check, const content *c)
+static kn_status check_blob(const kni_check *check, content *c)
 {
     kn_error why = KN_ERROR_INIT;
+    kni_digest digest, named;
+    // The content is read once: its SHA-256 may be wanted for itself.
+    if (check->checked->wants_sums && kni_digest_from_hex(c->blob, &named)) {
+        const kn_status st = hash_content(check, c, KNI_SHA256, &digest);
+        if (st != KN_OK || kni_digest_equal(&digest, &named))
+            return st;
+    }
     if (kni_blob_check(c->fd, c->blob, c->name, &why) == KN_OK)
         return KN_OK;
     return kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "blob",
                                     "the content that the hub listed");
+}
+
+static kn_status keep_sum(const kni_check *check, content *c)
+{
+    kni_digest digest;
+    if (!check->checked->wants_sums || kni_path_is_byte_code(c->name))
+        return KN_OK;
+    const kn_status st = hash_content(check, c, KNI_SHA256, &digest);
+    if (st != KN_OK || kni_file_sums_add(&check->checked->sums, c->name, &digest))
+        return st;
+    return kni_no_memory(check->err);
 }
 
 // Against the lock and against metadata.json's digests; where there are neither, against the name of its blob, which the hub gave.
@@ -184,7 +185,7 @@ static kn_status check_content(const kni_check *check, const char *name, int fd,
         st = check_blob(check, &c);
     if (st == KN_OK && has_digests && !kni_digest_block_leaves_out(name))
         st = check_digest(check, &c);
-    return st;
+    return st == KN_OK ? keep_sum(check, &c) : st;
 }
 
 static bool is_elf(int fd)
@@ -194,27 +195,27 @@ static bool is_elf(int fd)
            memcmp(magic, "\177ELF", sizeof(magic)) == 0;
 }
 
-// A second object could get in beside the first, as a needed library that lies in the package. So no file but the library may
-// be one, whatever it is called and whether or not it is listed.
-static kn_status check_file(const kni_check *check, const char *name, kni_checked_file *library)
+// A second object could get in beside the first, as a needed library that lies in the package. So no file of a native package but the
+// library may be one, whatever it is called and whether or not it is listed. Of a hosted package each is judged.
+static kn_status check_file(const kni_check *check, const char *name, kni_objects *objects)
 {
-    const kn_package *package = check->package;
-    const bool is_library = strcmp(name, package->library) == 0;
+    const bool is_hosted = check->checked->is_hosted;
+    const bool is_library = strcmp(name, check->package->library) == 0;
     kni_checked_file file;
     char blob[KNI_SHA256_SIZE];
     kn_status st = open_file(check, name, &file, blob);
     if (st == KN_OK)
         st = check_content(check, name, file.fd, blob);
-    if (st == KN_OK && is_elf(file.fd) != is_library)
+    const bool is_object = st == KN_OK && is_elf(file.fd);
+    if (st == KN_OK && is_object != is_library && !is_hosted)
         st = kni_check_refuse(check, is_library ? KN_ERR_FORMAT : KN_ERR_UNTRUSTED, KNI_STAGE_CODE,
                               "library", "one shared object, the one that metadata.json names",
                               is_library ? "the library '%s' is no ELF file"
                                          : "the file '%s' is a second ELF file",
                               name);
-    if (st == KN_OK && is_library)
-        *library = file;
-    else
-        kni_checked_file_dispose(&file);
+    if (st == KN_OK && is_object)
+        st = kni_objects_add(check, objects, name, &file);
+    kni_checked_file_dispose(&file);
     return st;
 }
 
@@ -235,8 +236,8 @@ static kn_status check_locked(const kni_check *check, const kni_names *files)
                           sums->n_files);
 }
 
-// Links, the digest block, and that there is no second object. Opens the library.
-static kn_status check_files(const kni_check *check, kni_checked_file *library)
+// Links, the digest block, and that a native package has no second object. Opens the objects.
+static kn_status check_files(const kni_check *check, kni_objects *objects)
 {
     const kn_package *package = check->package;
     const kni_digest_block *block = &package->metadata.digest;
@@ -251,10 +252,10 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
         st = kni_check_refuse_because(check, &why, KNI_STAGE_DIGEST, "digest",
                                       "exactly the files that metadata.json lists");
     for (size_t i = 0; st == KN_OK && i < files.count; ++i)
-        st = check_file(check, files.names[i], library);
+        st = check_file(check, files.names[i], objects);
     if (st == KN_OK)
         st = check_locked(check, &files);
-    if (st == KN_OK && package->library[0] && library->fd < 0)
+    if (st == KN_OK && package->library[0] && objects->count == 0 && !check->checked->is_hosted)
         st = kni_check_refuse(check, KN_ERR_FORMAT, KNI_STAGE_CODE, "library", NULL,
                               "the library '%s' is not there", package->library);
     if (st == KN_OK)
@@ -262,32 +263,10 @@ static kn_status check_files(const kni_check *check, kni_checked_file *library)
                  ? kni_check_pass(check, KNI_STAGE_DIGEST, "digest",
                                   "%zu files are what metadata.json says", block->n_files)
                  : kni_check_pass(check, KNI_STAGE_DIGEST, "digest",
-                                  "metadata.json lists no digests");
+                                  package->has_metadata ? "metadata.json lists no digests"
+                                                        : "there is no metadata.json, as in the "
+                                                          "first packages");
     kni_names_free(&files);
-    return st;
-}
-
-// Reads the shared object where it lies; nothing of it runs.
-static kn_status check_object(const kni_check *check, const kni_checked_file *library)
-{
-    const size_t size = library->info.st_size > 0 ? (size_t)library->info.st_size : 0;
-    const char *name = check->package->library;
-    kni_elf elf = {.n_loads = 0};
-    kn_error why = KN_ERROR_INIT;
-    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, library->fd, 0) : NULL;
-    if (data == MAP_FAILED)
-        return kni_error_errno(check->err, errno, name, "cannot map");
-    kn_status st = kni_elf_read(data, size, name, &elf, &why);
-    if (st != KN_OK)
-        st = kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "elf",
-                                      "a shared object for Linux");
-    if (st == KN_OK)
-        st = kni_check_library(check, &elf);
-    if (st == KN_OK)
-        st = kni_check_code(check, &elf);
-    kni_elf_dispose(&elf);
-    if (data)
-        munmap(data, size);
     return st;
 }
 
@@ -297,27 +276,52 @@ kn_status kn_package_check_metadata(const kn_package *package, const kn_target *
     if (!package || !target || !target->machine)
         return kn_error_set(err, KN_ERR_INVALID,
                             "kn_package_check_metadata: a package and a target are required");
-    const kni_check check = {package, {NULL, false}, target, trace, err};
+    kni_checked checked = KNI_CHECKED_INIT;
+    checked.is_hosted = kni_package_is_hosted(package, target);
+    const kni_check check = {package, {NULL, false}, target, &checked, trace, err};
     return kni_check_target(&check);
 }
 
-kn_status kni_package_check(const kn_package *package, const kni_expected *expected,
-                            const kn_target *target, kn_package_verdict *out,
-                            kni_checked_file *library, kn_trace *trace, kn_error *err)
+// Only what a host imports may do without metadata.json.
+static kn_status check_kind(const kni_check *check)
 {
-    const kni_check check = {package, expected ? *expected : (kni_expected){NULL, false}, target,
-                             trace, err};
+    if (check->checked->is_hosted || check->package->has_metadata)
+        return KN_OK;
+    return kni_check_refuse(check, KN_ERR_NOT_FOUND, KNI_STAGE_DIGEST, "metadata",
+                            "a package for PyTorch, in a host that has it",
+                            "there is no metadata.json");
+}
+
+kn_status kni_package_check(const kn_package *package, const kni_expected *expected,
+                            const kn_target *target, kn_package_verdict *out, kni_checked *checked,
+                            kn_trace *trace, kn_error *err)
+{
+    const kni_check check = {
+        package, expected ? *expected : (kni_expected){NULL, false}, target, checked, trace, err};
     kn_package_verdict verdict = {.struct_size = sizeof(verdict)};
-    *library = KNI_CHECKED_FILE_INIT;
-    kn_status st = check_files(&check, library);
+    kni_objects objects = {NULL, 0, 0};
+    const bool wants_sums = checked->wants_sums;
+    *checked = KNI_CHECKED_INIT;
+    checked->wants_sums = wants_sums;
+    checked->is_hosted = kni_package_is_hosted(package, target);
+    kn_status st = check_kind(&check);
+    if (st == KN_OK)
+        st = check_files(&check, &objects);
     if (st == KN_OK) {
         verdict.digests_checked = package->metadata.digest.present;
-        st = library->fd >= 0 ? kni_check_target(&check)
-                              : kni_check_pass(&check, KNI_STAGE_CODE, "library",
-                                               "the package holds no native code");
-        if (st == KN_OK && library->fd >= 0)
-            st = check_object(&check, library);
+        if (objects.count == 0)
+            st = kni_check_pass(&check, KNI_STAGE_CODE, "library",
+                                "the package holds no native code");
+        if (st == KN_OK && (objects.count > 0 || checked->is_hosted))
+            st = kni_check_target(&check);
+        if (st == KN_OK)
+            st = kni_check_objects(&check, &objects);
     }
+    if (st == KN_OK && !checked->is_hosted && objects.count == 1) {
+        checked->library = objects.items[0].file;
+        objects.items[0].file = KNI_CHECKED_FILE_INIT;
+    }
+    kni_objects_dispose(&objects);
     verdict.runs = st == KN_OK;
     if (out) {
         verdict.struct_size = out->struct_size;
@@ -330,11 +334,11 @@ kn_status kni_package_check(const kn_package *package, const kni_expected *expec
 kn_status kn_package_check(const kn_package *package, const kn_target *target,
                            kn_package_verdict *out, kn_trace *trace, kn_error *err)
 {
-    kni_checked_file library = KNI_CHECKED_FILE_INIT;
+    kni_checked checked = KNI_CHECKED_INIT;
     if (!package || !target || !target->machine)
         return kn_error_set(err, KN_ERR_INVALID,
                             "kn_package_check: a package and a target with a machine are required");
-    const kn_status st = kni_package_check(package, NULL, target, out, &library, trace, err);
-    kni_checked_file_dispose(&library);
+    const kn_status st = kni_package_check(package, NULL, target, out, &checked, trace, err);
+    kni_checked_dispose(&checked);
     return st;
 }

@@ -36,7 +36,7 @@ static kn_status conclude(const kni_check *check, kn_error *why, kni_code_fit fi
     return st;
 }
 
-static kn_status check_cuda(const kni_check *check, const kni_elf *elf)
+static kn_status check_cuda(const kni_check *check, const kni_elf *elf, const char *name)
 {
     const kn_device_info *info = &check->target->device;
     const kni_cuda_device device = {
@@ -47,19 +47,19 @@ static kn_status check_cuda(const kni_check *check, const kni_elf *elf)
     kni_cuda_code code = {.n_targets = 0};
     kni_buf reason = KNI_BUF_ANY;
     kn_error why = KN_ERROR_INIT;
-    const kn_status st = kni_cuda_read_elf(elf, check->package->library, &code, &why);
+    const kn_status st = kni_cuda_read_elf(elf, name, &code, &why);
     const kni_code_fit fit =
         st == KN_OK ? kni_cuda_code_runs(&code, device, &reason) : KNI_CODE_UNKNOWN;
     kni_cuda_dispose(&code);
     return conclude(check, &why, fit, "cuda", &reason);
 }
 
-static kn_status check_rocm(const kni_check *check, const kni_elf *elf)
+static kn_status check_rocm(const kni_check *check, const kni_elf *elf, const char *name)
 {
     kni_rocm_code code = {.n_targets = 0};
     kni_buf reason = KNI_BUF_ANY;
     kn_error why = KN_ERROR_INIT;
-    const kn_status st = kni_rocm_read_elf(elf, check->package->library, &code, &why);
+    const kn_status st = kni_rocm_read_elf(elf, name, &code, &why);
     const kni_code_fit fit = st == KN_OK
                                  ? kni_rocm_code_runs(&code, check->target->device.arch, &reason)
                                  : KNI_CODE_UNKNOWN;
@@ -67,14 +67,14 @@ static kn_status check_rocm(const kni_check *check, const kni_elf *elf)
     return conclude(check, &why, fit, "rocm", &reason);
 }
 
-kn_status kni_check_code(const kni_check *check, const kni_elf *elf)
+kn_status kni_check_code(const kni_check *check, const kni_elf *elf, const char *name)
 {
     const kn_device_info *device = &check->target->device;
     if (device->capability < 0) // nothing is known that the code could contradict
         return KN_OK;
     if (device->type == KN_DEVICE_CUDA)
-        return check_cuda(check, elf);
+        return check_cuda(check, elf, name);
     if (device->type == KN_DEVICE_ROCM)
-        return check_rocm(check, elf);
+        return check_rocm(check, elf, name);
     return KN_OK;
 }

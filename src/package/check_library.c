@@ -4,21 +4,36 @@
 #include "package/check.h"
 #include "package/elf_check.h"
 
-static kn_status check_needs(const kni_check *check, const kni_elf *elf)
+// What a hosted package is told for and not refused, as entries of the trace.
+static kn_status tell_notes(const kni_check *check, size_t from)
 {
+    const kni_names *notes = &check->checked->notes;
+    kn_status st = KN_OK;
+    for (size_t i = from; st == KN_OK && i < notes->count; ++i)
+        st = kni_check_pass(check, KNI_STAGE_CODE, "needs", "%s", notes->names[i]);
+    return st;
+}
+
+static kn_status check_needs(const kni_check *check, const kni_elf *elf, const char *name)
+{
+    const bool is_hosted = check->checked->is_hosted;
+    kni_names *notes = is_hosted ? &check->checked->notes : NULL;
+    const size_t n_before = check->checked->notes.count;
     kn_error why = KN_ERROR_INIT;
-    if (kni_elf_check_needs(elf, check->package->library, &why) != KN_OK)
+    if (kni_elf_check_needs(elf, name, notes, &why) != KN_OK)
         return kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "needs", NULL);
     // The dynamic linker would hand this library to whoever needs one of that name later.
-    if (elf->soname && kni_elf_may_need(elf->soname))
+    if (elf->soname && kni_elf_may_need(elf->soname, is_hosted))
         return kni_check_refuse(
             check, KN_ERR_UNTRUSTED, KNI_STAGE_CODE, "soname", "a name of its own, or none",
             "the library calls itself '%s', as one of the system does", elf->soname);
+    if (check->checked->notes.count > n_before)
+        return tell_notes(check, n_before);
     return kni_check_pass(check, KNI_STAGE_CODE, "needs", "needs %zu libraries, all accepted",
                           elf->n_needed);
 }
 
-static kn_status check_machine(const kni_check *check, const kni_elf *elf)
+static kn_status check_machine(const kni_check *check, const kni_elf *elf, const char *name)
 {
     kn_machine *machine = check->target->machine;
     const char *arch = kn_machine_cpu_arch(machine);
@@ -32,7 +47,7 @@ static kn_status check_machine(const kni_check *check, const kni_elf *elf)
                                 "process has another C library",
                                 elf->glibc.major, elf->glibc.minor);
     const kni_elf_version glibc = {major > 0 ? (uint32_t)major : 0, (uint32_t)minor, 0};
-    if (kni_elf_check_runs(elf, check->package->library, arch, glibc, &why) != KN_OK)
+    if (kni_elf_check_runs(elf, name, arch, glibc, &why) != KN_OK)
         return kni_check_refuse_because(check, &why, KNI_STAGE_CODE, "machine", NULL);
     return kni_check_pass(check, KNI_STAGE_CODE, "machine", "for %s, needs glibc %u.%u", arch,
                           elf->glibc.major, elf->glibc.minor);
@@ -69,12 +84,12 @@ static kn_status check_exports(const kni_check *check, const kni_elf *elf)
         elf->has_unique_symbols ? " (and symbols that are unique in the whole process)" : "");
 }
 
-kn_status kni_check_library(const kni_check *check, const kni_elf *elf)
+kn_status kni_check_library(const kni_check *check, const kni_elf *elf, const char *name)
 {
-    kn_status st = check_needs(check, elf);
+    kn_status st = check_needs(check, elf, name);
     if (st == KN_OK)
-        st = check_machine(check, elf);
-    if (st == KN_OK)
+        st = check_machine(check, elf, name);
+    if (st == KN_OK && !check->checked->is_hosted) // its host knows what it exports
         st = check_exports(check, elf);
     return st;
 }

@@ -2,6 +2,16 @@
 
 #include "base/error.h"
 #include "package/check.h"
+#include "package/variant.h"
+
+// One name for every device: whatever metadata.json names was where it was built.
+static bool is_universal(const kni_check *check)
+{
+    kni_variant variant;
+    return check->checked->is_hosted &&
+           kni_variant_parse(kni_span_of(check->package->variant), &variant, NULL) == KN_OK &&
+           variant.backend == KNI_BACKEND_UNIVERSAL;
+}
 
 // The directory's name may say one thing and metadata.json another.
 static kn_status check_backend(const kni_check *check)
@@ -9,6 +19,8 @@ static kn_status check_backend(const kni_check *check)
     const char *backend = check->package->metadata.backend;
     const kn_device_type wanted = check->target->device.type;
     kn_device_type type = KN_DEVICE_NONE;
+    if (is_universal(check))
+        return kni_check_pass(check, KNI_STAGE_CODE, "backend", "for every device");
     if (!backend[0])
         return kni_check_pass(check, KNI_STAGE_CODE, "backend", "metadata.json names no backend");
     if (strcmp(backend, "cann") == 0)

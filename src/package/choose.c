@@ -104,12 +104,12 @@ static void judge(const char *name, const kn_target *t, kni_variant *v, refusal 
         judge_backend(v, t, out);
 }
 
-// Stable ABI, PyTorch, tvm-ffi, then Python alone, for one device before for all.
+// tvm-ffi, which may have layers of its own, stable ABI, PyTorch, then Python alone, for one device before for all.
 static int rank(const kni_variant *v)
 {
-    static const int ranks[] = {[KNI_FRAMEWORK_TORCH_STABLE_ABI] = 0,
-                                [KNI_FRAMEWORK_TORCH] = 1,
-                                [KNI_FRAMEWORK_TVM_FFI] = 2};
+    static const int ranks[] = {[KNI_FRAMEWORK_TVM_FFI] = 0,
+                                [KNI_FRAMEWORK_TORCH_STABLE_ABI] = 1,
+                                [KNI_FRAMEWORK_TORCH] = 2};
     if (!v->is_noarch)
         return ranks[v->framework];
     return v->backend == KNI_BACKEND_UNIVERSAL ? 4 : 3;

@@ -14,24 +14,16 @@ static bool is_shared_object_name(const char *path)
 }
 
 // The only shared object by name among the package's files; "" when there is none, or several (the check says so then).
-static kn_status find_library(kn_package *package, kn_error *err)
+static const char *find_library(const kni_names *files)
 {
-    kni_names files = {NULL, 0, 0};
     const char *found = "";
     size_t count = 0;
-    kn_status st = kni_origin_list(package->origin, package->dir, &files, err);
-    if (st != KN_OK)
-        return st;
-    for (size_t i = 0; i < files.count; ++i)
-        if (is_shared_object_name(files.names[i])) {
-            found = files.names[i];
+    for (size_t i = 0; i < files->count; ++i)
+        if (is_shared_object_name(files->names[i])) {
+            found = files->names[i];
             ++count;
         }
-    package->library = kni_strdup(count == 1 ? found : "");
-    if (!package->library)
-        st = kni_no_memory(err);
-    kni_names_free(&files);
-    return st;
+    return count == 1 ? found : "";
 }
 
 static kn_status read_metadata(kn_package *package, kn_error *err)
@@ -51,6 +43,62 @@ static kn_status read_metadata(kn_package *package, kn_error *err)
     return st;
 }
 
+static bool copy(const char *text, char **out)
+{
+    *out = kni_strdup(text);
+    return *out != NULL;
+}
+
+// What metadata.json does not say and the names of the files do.
+static kn_status look_at_files(kn_package *package, kn_error *err)
+{
+    kni_metadata *metadata = &package->metadata;
+    kni_names files = {NULL, 0, 0};
+    if (package->has_metadata && metadata->library[0] && metadata->n_layers > 0)
+        return copy(metadata->library, &package->library) && copy("", &package->module)
+                   ? KN_OK
+                   : kni_no_memory(err);
+    const bool is_named = package->has_metadata && metadata->library[0];
+    kn_error why = KN_ERROR_INIT;
+    kn_status st = kni_origin_list(package->origin, package->dir, &files, &why);
+    if (st != KN_OK && (!is_named || st == KN_ERR_NO_MEMORY))
+        return kni_error_move(err, &why);
+    kn_error_dispose(&why); // the check lists them again, and says what is wrong with them
+    st = KN_OK;
+    const char *library = is_named ? metadata->library : find_library(&files);
+    if (!copy(library, &package->library) ||
+        !copy(kni_module_find(package, &files), &package->module))
+        st = kni_no_memory(err);
+    kni_names_free(&files);
+    return st;
+}
+
+static bool fill_empty(kn_package *package)
+{
+    kni_metadata *metadata = &package->metadata;
+    metadata->name = kni_module_name(package);
+    return metadata->name && copy("", &metadata->id) && copy("", &metadata->license) &&
+           copy("", &metadata->backend) && copy("", &metadata->library);
+}
+
+// Without metadata.json it is a package when it has Python to import: the first ones had nothing more.
+static kn_status read_files(kn_package *package, kn_error *err)
+{
+    kn_error why = KN_ERROR_INIT;
+    kn_status st = read_metadata(package, &why);
+    const bool is_missing = st == KN_ERR_NOT_FOUND;
+    package->has_metadata = st == KN_OK;
+    if (st != KN_OK && !is_missing)
+        return kni_error_move(err, &why);
+    st = look_at_files(package, err);
+    if (st == KN_OK && is_missing && !package->module[0])
+        return kni_error_move(err, &why);
+    kn_error_dispose(&why);
+    if (st == KN_OK && is_missing && !fill_empty(package))
+        st = kni_no_memory(err);
+    return st;
+}
+
 static kn_package *new_package(const char *variant)
 {
     kn_package *package = kni_calloc(1, sizeof(*package));
@@ -62,12 +110,6 @@ static kn_package *new_package(const char *variant)
         return package;
     kni_free(package);
     return NULL;
-}
-
-static kn_status take_library(kn_package *package, kn_error *err)
-{
-    package->library = kni_strdup(package->metadata.library);
-    return package->library ? KN_OK : kni_no_memory(err);
 }
 
 kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err)
@@ -89,9 +131,7 @@ kn_status kn_package_open(const char *dir, kn_package **out, kn_error *err)
     package->dir = real;
     st = kni_origin_of(real, &package->origin, err);
     if (st == KN_OK)
-        st = read_metadata(package, err);
-    if (st == KN_OK)
-        st = package->metadata.library[0] ? take_library(package, err) : find_library(package, err);
+        st = read_files(package, err);
     if (st == KN_OK)
         *out = package;
     else
@@ -114,8 +154,10 @@ kn_status kn_package_parse(const char *text, size_t size, const char *name, cons
     package->dir = kni_strdup(name);
     kn_status st = package->dir ? kni_metadata_parse(text, size, name, &package->metadata, err)
                                 : kni_no_memory(err);
-    if (st == KN_OK)
-        st = take_library(package, err);
+    if (st == KN_OK &&
+        (!copy(package->metadata.library, &package->library) || !copy("", &package->module)))
+        st = kni_no_memory(err);
+    package->has_metadata = st == KN_OK;
     if (st == KN_OK)
         *out = package;
     else
@@ -132,6 +174,7 @@ void kn_package_close(kn_package *package)
     kni_free(package->dir);
     kni_free(package->variant);
     kni_free(package->library);
+    kni_free(package->module);
     kni_free(package);
 }
 

@@ -95,7 +95,8 @@ static kn_status refs(tool *t, kn_error *err)
 static kn_status variants(tool *t, kn_error *err)
 {
     kni_names names = {NULL, 0, 0};
-    const kn_status st = kni_cache_list_variants(t->cache, &t->repo, t->args[3], &names, err);
+    const kn_status st =
+        kni_cache_list_variants(t->cache, &t->repo, t->args[3], false, &names, err);
     for (size_t i = 0; i < names.count; ++i)
         printf("%s\n", names.names[i]);
     kni_names_free(&names);

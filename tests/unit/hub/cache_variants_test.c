@@ -174,8 +174,8 @@ static bool has_variant(const kni_cache *cache, const char *variant)
 {
     const kni_repo repo = cache_repo();
     bool yes = false;
-    assert_int_equal(kni_cache_has_variant(cache, &repo, CACHE_COMMIT_1, variant, &yes, NULL),
-                     KN_OK);
+    assert_int_equal(
+        kni_cache_has_variant(cache, &repo, CACHE_COMMIT_1, variant, false, &yes, NULL), KN_OK);
     return yes;
 }
 
@@ -189,7 +189,7 @@ static void test_whole(void **state)
         kni_names names;
         print_message("  %s\n", rows[i].name);
         rows[i].make(dir);
-        assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, &names, NULL),
+        assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, false, &names, NULL),
                          KN_OK);
         assert_int_equal(names.count, rows[i].is_whole ? 1 : 0);
         if (names.count)
@@ -215,7 +215,8 @@ static void test_several(void **state)
     add(dir, "build/.hidden/metadata.json", "{}");
     add(dir, "build/metadata.json", "{}");
     add(dir, "build/broken/other", "");
-    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, &names, NULL), KN_OK);
+    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, false, &names, NULL),
+                     KN_OK);
     assert_int_equal(names.count, 2);
     assert_string_equal(names.names[0], "a");
     assert_string_equal(names.names[1], "v");
@@ -223,14 +224,16 @@ static void test_several(void **state)
     for (size_t i = 0; i < KN_LEN(refused); ++i)
         assert_false(has_variant(cache, refused[i]));
     // No snapshot, none without build/, and one whose way is planted.
-    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, &names, NULL), KN_OK);
+    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, false, &names, NULL),
+                     KN_OK);
     assert_int_equal(names.count, 0);
     cache_file(dir, CACHE_COMMIT_2, "README.md", "text");
-    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, &names, NULL), KN_OK);
+    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, false, &names, NULL),
+                     KN_OK);
     assert_int_equal(names.count, 0);
     temp_dir_link(dir, CACHE_REPO "/snapshots/" CACHE_COMMIT_2 "/build",
                   "../" CACHE_COMMIT_1 "/build");
-    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, &names, &err),
+    assert_int_equal(kni_cache_list_variants(cache, &repo, CACHE_COMMIT_2, false, &names, &err),
                      KN_ERR_UNTRUSTED);
     cache_expect_error(&err, "/build: is a link");
     assert_int_equal(names.count, 0);
@@ -245,7 +248,7 @@ static kn_status list_once(void *user, kn_error *err)
     kni_names names = {NULL, 0, 0};
     kn_status st = kni_cache_new(user, false, false, &cache, err);
     if (st == KN_OK)
-        st = kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, &names, err);
+        st = kni_cache_list_variants(cache, &repo, CACHE_COMMIT_1, false, &names, err);
     if (st == KN_OK)
         assert_int_equal(names.count, 2);
     kni_names_free(&names);

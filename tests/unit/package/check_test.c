@@ -333,7 +333,7 @@ static void test_swapped_metadata(void **state)
         kni_sum_file files[2] = {{.path = NULL}, {.path = NULL}};
         const kni_sum_variant sums = {.files = files, .n_files = 2};
         const kni_expected expected = {.sums = &sums};
-        kni_checked_file library = KNI_CHECKED_FILE_INIT;
+        kni_checked checked = KNI_CHECKED_INIT;
         package_root(&dir);
         package_copy_library(dir.variant, "good.so", "kernel.so");
         package_text(dir.variant, "metadata.json", is_swapped ? evil : good);
@@ -344,12 +344,12 @@ static void test_swapped_metadata(void **state)
         assert_int_equal(kn_machine_probe(&machine, NULL), KN_OK);
         assert_int_equal(kn_target_init(machine, KN_DEVICE_CPU, 0, &target, NULL), KN_OK);
         const kn_status st =
-            kni_package_check(package, &expected, &target, NULL, &library, NULL, &err);
+            kni_package_check(package, &expected, &target, NULL, &checked, NULL, &err);
         if (st != (is_swapped ? KN_ERR_UNTRUSTED : KN_OK))
             fail_msg("status %d: %s", (int)st, kn_error_text(&err));
         if (is_swapped)
             assert_non_null(strstr(kn_error_text(&err), "'metadata.json' is not what was locked"));
-        kni_checked_file_dispose(&library);
+        kni_checked_dispose(&checked);
         kn_error_dispose(&err);
         kn_machine_unref(machine);
         kn_package_close(package);

@@ -97,7 +97,7 @@ static void test_checks(void **state)
         assert_int_equal(kni_elf_read(file.data, file.size, rows[i].file, &elf, &err), KN_OK);
         assert_int_equal(kni_elf_check_runs(&elf, rows[i].file, rows[i].cpu, rows[i].glibc, &err),
                          rows[i].runs);
-        assert_int_equal(kni_elf_check_needs(&elf, rows[i].file, &err), rows[i].needs);
+        assert_int_equal(kni_elf_check_needs(&elf, rows[i].file, NULL, &err), rows[i].needs);
         if (rows[i].text) {
             assert_non_null(strstr(kn_error_text(&err), rows[i].text));
             assert_true(strncmp(kn_error_text(&err), rows[i].file, strlen(rows[i].file)) == 0);
@@ -302,7 +302,7 @@ static void test_memory_rules(void **state)
     kni_bytes file = object_read("plain.so");
     object_put(file, program_header(file, 0x6474e551, 0), 4, 0);
     assert_int_equal(kni_elf_read(file.data, file.size, "f", &elf, NULL), KN_OK);
-    assert_int_equal(kni_elf_check_needs(&elf, "f", &err), KN_ERR_UNTRUSTED);
+    assert_int_equal(kni_elf_check_needs(&elf, "f", NULL, &err), KN_ERR_UNTRUSTED);
     assert_non_null(strstr(kn_error_text(&err), "no PT_GNU_STACK"));
     kn_error_dispose(&err);
     kni_elf_dispose(&elf);
@@ -311,7 +311,7 @@ static void test_memory_rules(void **state)
     file = object_read("plain.so");
     object_put(file, program_header(file, 1, 0) + 4, 4, 7);
     assert_int_equal(kni_elf_read(file.data, file.size, "f", &elf, NULL), KN_OK);
-    assert_int_equal(kni_elf_check_needs(&elf, "f", &err), KN_ERR_UNTRUSTED);
+    assert_int_equal(kni_elf_check_needs(&elf, "f", NULL, &err), KN_ERR_UNTRUSTED);
     assert_non_null(strstr(kn_error_text(&err), "writable and executable"));
     kn_error_dispose(&err);
     kni_elf_dispose(&elf);
@@ -344,9 +344,9 @@ static void test_search_paths(void **state)
     for (size_t i = 0; i < KN_LEN(paths); ++i) {
         print_message("  \"%s\"\n", paths[i].path);
         kni_elf elf = {.rpath = paths[i].path};
-        assert_int_equal(kni_elf_check_needs(&elf, "f", NULL) == KN_OK, paths[i].is_accepted);
+        assert_int_equal(kni_elf_check_needs(&elf, "f", NULL, NULL) == KN_OK, paths[i].is_accepted);
         elf = (kni_elf){.runpath = paths[i].path};
-        assert_int_equal(kni_elf_check_needs(&elf, "f", NULL) == KN_OK, paths[i].is_accepted);
+        assert_int_equal(kni_elf_check_needs(&elf, "f", NULL, NULL) == KN_OK, paths[i].is_accepted);
     }
 }
 
@@ -361,9 +361,56 @@ static void test_needed_list(void **state)
         "libcudart.so",        "libtorch.so",      "",
         "libpython3.11.so.1.0"};
     for (size_t i = 0; i < KN_LEN(accepted); ++i)
-        assert_true(kni_elf_may_need(accepted[i]));
+        assert_true(kni_elf_may_need(accepted[i], false));
     for (size_t i = 0; i < KN_LEN(refused); ++i)
-        assert_false(kni_elf_may_need(refused[i]));
+        assert_false(kni_elf_may_need(refused[i], false));
+}
+
+// Of a package that the host imports: what is refused of a native one for its list or its search paths is told.
+static void test_hosted_needs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *file, *needed, *path;
+        kn_status status;
+        const char *note; // NULL: none
+    } cases[] = {
+        {"the usual", "_C.so", "libc.so.6", "$ORIGIN", KN_OK, NULL},
+        {"PyTorch's", "_C.so", "libtorch_cpu.so", NULL, KN_OK, NULL},
+        {"PyTorch's of a device", "_C.so", "libc10_cuda.so", NULL, KN_OK, NULL},
+        {"a vendor's", "_C.so", "libcudnn.so.9", NULL, KN_OK, NULL},
+        {"a bare name of no list", "_C.so", "libhelper.so", NULL, KN_OK, "\"libhelper.so\""},
+        {"Python's", "_C.so", "libpython3.11.so.1.0", NULL, KN_OK, "\"libpython3.11.so.1.0\""},
+        {"a path", "_C.so", "/tmp/libhelper.so", NULL, KN_ERR_UNTRUSTED, NULL},
+        {"a path from here", "_C.so", "./libhelper.so", NULL, KN_ERR_UNTRUSTED, NULL},
+        {"above, inside", "pkg/_C.so", NULL, "$ORIGIN/../lib", KN_OK, NULL},
+        {"above, outside", "pkg/_C.so", NULL, "$ORIGIN/../../lib", KN_OK, "\"$ORIGIN/../../lib\""},
+        {"up and down again", "pkg/_C.so", NULL, "$ORIGIN/a/../../b/..", KN_OK, NULL},
+        {"elsewhere", "_C.so", NULL, "/nix/store/lib", KN_OK, "\"/nix/store/lib\""},
+        {"the working directory", "_C.so", NULL, "$ORIGIN:", KN_OK, "leads out of the package"},
+    };
+    for (size_t i = 0; i < KN_LEN(cases); ++i) {
+        kni_names notes = {NULL, 0, 0};
+        const kni_elf elf = {.needed = (const char **)(uintptr_t)&cases[i].needed,
+                             .n_needed = cases[i].needed != NULL,
+                             .runpath = cases[i].path};
+        print_message("  %s\n", cases[i].name);
+        assert_int_equal(kni_elf_check_needs(&elf, cases[i].file, &notes, NULL), cases[i].status);
+        assert_int_equal(notes.count, cases[i].note != NULL);
+        if (cases[i].note)
+            assert_non_null(strstr(notes.names[0], cases[i].note));
+        kni_names_free(&notes);
+    }
+    static const kni_elf refused[] = {{.has_executable_stack = true},
+                                      {.lacks_stack_header = true},
+                                      {.audit = "libx.so"},
+                                      {.filter = "libx.so"},
+                                      {.has_text_relocations = true}};
+    for (size_t i = 0; i < KN_LEN(refused); ++i) {
+        kni_names notes = {NULL, 0, 0};
+        assert_int_equal(kni_elf_check_needs(&refused[i], "_C.so", &notes, NULL), KN_ERR_UNTRUSTED);
+        kni_names_free(&notes);
+    }
 }
 
 static bool look(kni_bytes file)
@@ -375,7 +422,7 @@ static bool look(kni_bytes file)
         kni_bytes part;
         size_t index = 0;
         kni_elf_exports_function(&elf, "__tvm_ffi_scale");
-        kni_elf_check_needs(&elf, "f", NULL);
+        kni_elf_check_needs(&elf, "f", NULL, NULL);
         kni_elf_check_runs(&elf, "f", "x86_64", glibc_236, NULL);
         while (kni_elf_next_section(&elf, ".text", &index, &part))
             assert_true(part.data >= file.data && part.data + part.size <= file.data + file.size);
@@ -426,11 +473,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),        cmocka_unit_test(test_checks),
-        cmocka_unit_test(test_facts),        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_memory_rules), cmocka_unit_test(test_search_paths),
-        cmocka_unit_test(test_needed_list),  cmocka_unit_test(test_cut_and_flipped),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_plain),           cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_facts),           cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_memory_rules),    cmocka_unit_test(test_search_paths),
+        cmocka_unit_test(test_needed_list),     cmocka_unit_test(test_hosted_needs),
+        cmocka_unit_test(test_cut_and_flipped), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
