@@ -29,26 +29,18 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layer: _Layer, module: Any, made: list[Any], *values: Any) -> Any:
-        results = made[0] if isinstance(made[0], tuple) else (made[0],)
-        kept = results if layer.program.reads_outputs else ()
-        ctx.save_for_backward(*(value if isinstance(value, torch.Tensor) else None for value in values), *kept)
-        ctx.scalars = [None if isinstance(value, torch.Tensor) else value for value in values]
-        ctx.dtypes = [result.dtype for result in results]
-        ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
+        operators.keep(ctx, layer.program, values, made[0])
         ctx.layer, ctx.module = layer, module
-        device = results[0].device.type
+        device = next(value.device.type for value in values if isinstance(value, torch.Tensor))
         ctx.autocast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
         return made[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        layer, saved = ctx.layer, ctx.saved_tensors
-        values = [tensor if scalar is None else scalar for tensor, scalar in zip(saved, ctx.scalars)]
-        needs = list(ctx.needs_input_grad[3:])
-        made = None
+        layer, needs, made = ctx.layer, list(ctx.needs_input_grad[3:]), None
+        values, outputs, grads_in = operators.kept(ctx, layer.program, grads)
         if not torch.is_grad_enabled():
-            grads_in = operators.order_grads(layer.program, grads, ctx.dtypes)
-            made = layer.run_backward(values, saved[len(values) :] or None, grads_in, needs)
+            made = layer.run_backward(values, outputs, grads_in, needs)
         if made is None:
             made = _recompute(ctx, values, grads, needs)
         return (None, None, None, *(grad if need else None for grad, need in zip(made, needs)))
@@ -64,7 +56,9 @@ def _recompute(ctx: Any, values: list[Any], grads: Sequence[Any], needs: list[bo
         module = _with_members(program, ctx.module, values)
         made = ctx.layer.own(module, *values[: len(program.inputs)])
         made = made if isinstance(made, tuple) else (made,)
-        pairs = [(result, grad) for result, grad in zip(made, grads) if result.requires_grad]
+        pairs = [(result, grad) for result, grad in zip(made, grads) if grad is not None and result.requires_grad]
+        if not pairs:
+            return [None] * len(needs)
         wanted = [value for value, need in zip(values, needs) if need]
         found = iter(
             torch.autograd.grad(
@@ -123,7 +117,8 @@ def autograd(call: "_kernels.Call") -> Callable[..., Any]:
 
 def _without_backward(call: "_kernels.Call", made: Any) -> Any:
     """A kernel for inference serves a module whose results have gradients: they raise when they are asked for."""
-    text = f"{call.kernel.text} has no backward for {call.kernel.layer_name}: kernelize with Mode.TRAINING to train it"
+    kernel = call.kernel
+    text = f"{kernel.text} has no backward for {kernel.layer_name}: kernelize with Mode.TRAINING to train the model"
     results = made if isinstance(made, tuple) else (made,)
     floats = [result.requires_grad_() for result in results if result.is_floating_point()]
     delayed = torch._C._functions.DelayedError(text.encode(), len(floats))(*floats)
@@ -138,8 +133,7 @@ def operator(call: "_kernels.Call") -> Callable[..., Any]:
     program, own, choose = layer.program, call.own, operators.chooser(call, layer.program)
 
     def run_backward(values: Any, outputs: Any, grads: Any, needs: list[bool]) -> list[Any]:
-        made = iter(layer.backward(*values, *(outputs or ()), *grads, needs))
-        return [next(made) if need else None for need in needs]
+        return operators.spread(layer.backward(*values, *(outputs or ()), *grads, needs), needs)
 
     node = _Layer(program, own, run_backward)
 

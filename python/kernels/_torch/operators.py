@@ -49,7 +49,7 @@ class Operator:
         torch.library.register_fake(self.name, _fake(program), lib=library)
         if not program.has_backward:
             return
-        types += ["Tensor"] * (len(program.outputs) * program.reads_outputs + len(program.grad_inputs))
+        types += ["Tensor"] * len(program.outputs) * program.reads_outputs + ["Tensor?"] * len(program.grad_inputs)
         self.backward = self._define("_backward", [*types, "bool[]"], "Tensor[]")
         for device in ("CPU", "CUDA"):
             library.impl(program.name + "_backward", _backward(program, call), device)
@@ -207,32 +207,41 @@ def _fake_backward(program: shapes.Program) -> Callable[..., list[torch.Tensor]]
 
 def _save(program: shapes.Program) -> Callable[..., None]:
     def save(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
-        outputs = output if isinstance(output, tuple) else (output,)
-        tensors = [value if isinstance(value, torch.Tensor) else None for value in inputs]
-        ctx.save_for_backward(*tensors, *(outputs if program.reads_outputs else ()))
-        ctx.scalars = [None if isinstance(value, torch.Tensor) else value for value in inputs]
-        ctx.dtypes = [value.dtype for value in outputs]
+        keep(ctx, program, inputs, output)
 
     return save
 
 
+def keep(ctx: Any, program: shapes.Program, values: Sequence[Any], made: Any) -> None:
+    """What backward reads: tensors as saved ones, so that writing into them is noticed, and nothing of the module."""
+    results = made if isinstance(made, tuple) else (made,)
+    tensors = [value if isinstance(value, torch.Tensor) else None for value in values]
+    ctx.save_for_backward(*tensors, *(results if program.reads_outputs else ()))
+    ctx.scalars = [None if isinstance(value, torch.Tensor) else value for value in values]
+    ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
+    ctx.set_materialize_grads(False)
+
+
+def kept(ctx: Any, program: shapes.Program, grads: Sequence[Any]) -> tuple[list[Any], Any, list[Any]]:
+    """What was kept: inputs and members; results or None. Then gradients in the order in which backward takes them."""
+    saved, first = ctx.saved_tensors, len(ctx.scalars)
+    values = [tensor if scalar is None else scalar for tensor, scalar in zip(saved, ctx.scalars)]
+    return values, saved[first:] or None, [grads[param.of - first] for param in program.grad_inputs]
+
+
 def _differentiate(program: shapes.Program, backward: Any) -> Callable[..., tuple[Any, ...]]:
     def differentiate(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        n_values = len(ctx.scalars)
-        saved = ctx.saved_tensors
-        values = [tensor if scalar is None else scalar for tensor, scalar in zip(saved, ctx.scalars)]
-        needs = list(ctx.needs_input_grad[:n_values])
-        made = backward(*values, *saved[n_values:], *order_grads(program, grads, ctx.dtypes), needs)
-        left = iter(made)
-        return tuple(next(left) if need else None for need in needs)
+        values, outputs, grads_in = kept(ctx, program, grads)
+        needs = list(ctx.needs_input_grad[: len(values)])
+        return tuple(spread(backward(*values, *(outputs or ()), *grads_in, needs), needs))
 
     return differentiate
 
 
-def order_grads(program: shapes.Program, grads: Sequence[Any], dtypes: Sequence[torch.dtype]) -> list[torch.Tensor]:
-    """Gradients of results as the declared backward takes them: in its order, contiguous, of the results' dtypes."""
-    first = len(program.inputs) + len(program.members)
-    return [grads[param.of - first].to(dtypes[param.of - first]).contiguous() for param in program.grad_inputs]
+def spread(made: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+    """Gradients at the places where they are needed, None elsewhere."""
+    left = iter(made)
+    return [next(left) if need else None for need in needs]
 
 
 def _refuse(program: shapes.Program) -> Callable[..., None]:
@@ -262,7 +271,7 @@ def is_transformed() -> bool:
 
 
 def find_member(module: Any, name: str) -> dict[str, Any] | None:
-    """The dictionary of the module that has a member; None where only the own forward knows: a parametrization, a child's."""
+    """The dictionary of the module that has a member; None where only the own forward knows: of a parametrization."""
     for place in (module.__dict__, module._parameters, module._buffers):
         if name in place:
             return place
@@ -275,7 +284,7 @@ def complete(program: shapes.Program, args: Sequence[Any], members: Sequence[Any
 
 
 def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Sequence[Any]], tuple[Any, ...] | None]:
-    """What decides of a call, as choose(module, args): what the operator is called with; None: the own forward serves it."""
+    """What decides of a call, as choose(module, args): the operator's arguments; None: the own forward serves it."""
     device, is_strict = call.kernel.device, call.kernel.strict
     device = "cuda" if device == "rocm" else device  # PyTorch's name of both
     is_neutral = call.kernel.layer.autocast == "neutral"
