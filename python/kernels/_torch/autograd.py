@@ -128,7 +128,7 @@ def _without_backward(call: "_kernels.Call", made: Any) -> Any:
 
 
 def operator(call: "_kernels.Call") -> Callable[..., Any]:
-    """The forward when a dispatch mode is active, called as operator(module, *args): what the mode sees is the operator."""
+    """The forward when a dispatch mode is active, called as operator(module, *args): the mode sees the operator."""
     layer = operators.operator(call)
     program, own, choose = layer.program, call.own, operators.chooser(call, layer.program)
 
