@@ -1,4 +1,4 @@
-"""The program of a layer in Python against the one in C: thousands of random calls, the same verdict and the same results."""
+"""A layer's program in Python against the one in C: thousands of random calls, the same verdicts, the same results."""
 
 import collections
 import random
@@ -10,15 +10,36 @@ from native_layers import pack
 from kernels import _kernels
 from kernels._torch import shapes
 
+# Members, signature, arguments of the call.
 LAYERS = {
-    "Halves": ("", "(x: f32|f16|bf16|f64 rows[..., 2*d], w?: any [d]) -> (y: promote(x, w) [..., d], z: like x)", "xwyz"),
-    "Numbers": ("", "(x: any strided[b, s, d], n: int == 1 = 1, e: float = 0.5, f: bool = true) -> (y: x.dtype [d, b])", "xnefy"),
-    "Choices": ("", "(q: any strided[b, h, s, d], c: any strided[b|1, s, d+1|d]) -> (o: like q, p: promote(q, c) [s, 3])", "qcop"),
-    "Both": ("", "(x: any [a, ..., 3*b+2], y: any [..., b-1|4]) -> (r: promote(x, y) [b-1, ..., a], s: bool [2*a])", "xyrs"),
-    "Three": ("", "(x: any [...], y: any [...], z?: any []) -> (r: promote(x, y, z) [...])", "xyzr"),
-    "Members": ("weight?: any [h], eps: float = 1e-6, k: int == 2", "(x: any [..., h]) -> (y: promote(x, weight) [..., h])", "xy"),
-    "Deep": ("", "(x: any [...], y: any [a, b]) -> (r: x.dtype [b, ..., a, 1])", "xyr"),
-}  # fmt: skip
+    "Halves": (
+        "",
+        "(x: f32|f16|bf16|f64 rows[..., 2*d], w?: any [d]) -> (y: promote(x, w) [..., d], z: like x)",
+        "x, w, y, z",
+    ),
+    "Numbers": (
+        "",
+        "(x: any strided[b, s, d], n: int == 1 = 1, e: float = 0.5, f: bool = true) -> (y: x.dtype [d, b])",
+        "x, n, e, f, y",
+    ),
+    "Choices": (
+        "",
+        "(q: any strided[b, h, s, d], c: any strided[b|1, s, d+1|d]) -> (o: like q, p: promote(q, c) [s, 3])",
+        "q, c, o, p",
+    ),
+    "Both": (
+        "",
+        "(x: any [a, ..., 3*b+2], y: any [..., b-1|4]) -> (r: promote(x, y) [b-1, ..., a], s: bool [2*a])",
+        "x, y, r, s",
+    ),
+    "Three": ("", "(x: any [...], y: any [...], z?: any []) -> (r: promote(x, y, z) [...])", "x, y, z, r"),
+    "Members": (
+        "weight?: any [h], eps: float = 1e-6, k: int == 2",
+        "(x: any [..., h]) -> (y: promote(x, weight) [..., h])",
+        "x, y",
+    ),
+    "Deep": ("", "(x: any [...], y: any [a, b]) -> (r: x.dtype [b, ..., a, 1])", "x, y, r"),
+}
 SOURCE = "int __tvm_ffi_nothing(void *self, const void *args, int n, void *result) { return 0; }"
 # What memory alone decides: the evaluator says nothing of it.
 OF_MEMORY = ("layout", "no data", "size overflows", "a tensor without a DLPack form", "negated view")
@@ -28,8 +49,8 @@ CALLS = 1500
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     layers = {
-        name: {"members": members, "signature": signature, "forward": f"nothing({', '.join(names)})"}
-        for name, (members, signature, names) in LAYERS.items()
+        name: {"members": members, "signature": signature, "forward": f"nothing({arguments})"}
+        for name, (members, signature, arguments) in LAYERS.items()
     }
     return pack(tmp_path_factory.mktemp("shapes"), "shapes", layers, SOURCE)
 

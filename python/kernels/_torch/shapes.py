@@ -265,5 +265,6 @@ def make(param: Param, bound: Bound) -> torch.Tensor:
     extents = [_extent(forms[0], bound.symbols) for forms in param.before + param.after]
     at = len(param.before)
     shape = [*extents[:at], *(bound.batch if param.batched else ()), *extents[at:]]
-    device = next((value.device for value in bound.values if isinstance(value, torch.Tensor)), None)
-    return torch.empty(shape, dtype=dtype, device=device)
+    # Of a tensor, not of a device: what it is without memory, the result is too.
+    like = next((value for value in bound.values if isinstance(value, torch.Tensor)), torch.empty(0))
+    return like.new_empty(shape, dtype=dtype)
