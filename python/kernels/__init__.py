@@ -43,11 +43,17 @@ _HOMES = {
         "load_kernel",
     ),
     ".install": ("install_kernel",),
+    ".metadata": ("Metadata",),
+    ".variants": ("VariantAccepted", "VariantRejected"),
     ".plans": ("Plan", "load_plan", "plan", "unkernelize"),
     ".reports": ("Report", "report"),
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("errors", "layer")  # that are there without an import of their own
+# Modules that are there without an import of their own.
+_MODULES = frozenset(
+    {"backends", "cli", "errors", "hf_hub", "importer", "install", "layer", "load", "lockfile", "metadata", "utils"}
+    | {"variants", "verify"}
+)
 
 __all__ = ["__version__", *sorted(_home_of)]
 
