@@ -220,9 +220,3 @@ kn_status kn_function_call(const kn_function *function, const kn_value *args, in
     const int code = function->call(NULL, (const TVMFFIAny *)(const void *)args, n_args, &returned);
     return kni_function_finish(function, code, &returned, result, err);
 }
-
-bool kn_kernel_is_hosted(const kn_kernel *kernel)
-{
-    (void)kernel;
-    return false; // until packages that a host imports can be got
-}
