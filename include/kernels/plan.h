@@ -109,8 +109,8 @@ KN_API kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err);
 KN_API const char *kn_plan_digest(kn_plan *plan);
 
 /**
- * Writes a plan to a file, whole or not at all: its JSON (docs/plan.schema.json), with the mode, the fallback set, the device that was
- * asked for, and the kernels that it binds as a mapping of their own, each at its revision.
+ * Writes a plan to a file, whole or not at all: its JSON (docs/plan.schema.json), with the mode, the fallback set, the device and the
+ * filters that were asked for, and the kernels that it binds as a mapping of their own (kn_plan_mapping).
  * Error: KN_ERR_UNSUPPORTED (a repository of a host's own, which a file cannot name), KN_ERR_INVALID (a plan that kernelize did not
  * make), KN_ERR_IO, KN_ERR_NO_MEMORY. Threads: one at a time per plan; blocks on the disk.
  */
@@ -122,8 +122,13 @@ KN_API kn_status kn_plan_write(kn_plan *plan, const char *path, kn_error *err);
  * Owns: *out is the caller's: kn_plan_free. Threads: any; blocks on the disk.
  */
 KN_API kn_status kn_plan_read(const char *path, kn_plan **out, kn_error *err);
-/** The kernels that a plan binds as a mapping: each layer on its device and capability, in the mode it was used for, at its revision.
- * Error: KN_ERR_NO_MEMORY. Owns: *out is the caller's: kn_mapping_unref. Threads: any. */
+/**
+ * The kernels that a plan binds as a mapping: each layer on its device and capability, in the mode it was used for, at its revision. What
+ * a lock or sums file names keeps that file, which knows the commit and the content. An entry carries its consent (trust_remote_code) and
+ * the host's object along.
+ * Error: KN_ERR_INVALID (a plan that kernelize did not make, or with NO_RESOLVE), KN_ERR_NO_MEMORY. Owns: *out is the caller's:
+ * kn_mapping_unref. Threads: any.
+ */
 KN_API kn_status kn_plan_mapping(const kn_plan *plan, kn_mapping **out, kn_error *err);
 
 /** How often calls of a record's module had fallen back for a reason when kn_report made the plan; 0 in other plans. */

@@ -143,11 +143,13 @@ const kn_reference *kni_decide_reference(kn_context *ctx, const kni_request *req
     return is_gotten ? answer.reference : NULL;
 }
 
+// The reference is borrowed from the request's mapping, which the plan holds too.
 static kn_status name_reference(kni_decision *d, const kn_reference *reference)
 {
     const char *repository = reference->repo_id ? reference->repo_id
                              : reference->path  ? reference->path_written
                                                 : reference->label;
+    d->registered = reference;
     return kni_set(&d->reference, reference->text) &&
                    kni_set(&d->layer_name, reference->layer_name) &&
                    kni_set(&d->repository, repository)

@@ -18,6 +18,11 @@ typedef struct kni_request {
 
 kn_status kni_request_init(kni_request *request, kn_context *ctx, const kn_kernelize_options *opts,
                            kn_error *err);
+// Nothing is swapped.
+static inline bool kni_request_is_dry(const kni_request *request)
+{
+    return request->options.flags & (KN_KERNELIZE_DRY_RUN | KN_KERNELIZE_NO_RESOLVE);
+}
 void kni_request_dispose(kni_request *request);
 
 // The reference that would serve the decision's question, and the device for it, without a trace; NULL: none, or it cannot be told here.

@@ -131,6 +131,8 @@ kn_status kn_explain(kn_context *ctx, const char *const *layers, size_t n_layers
     request.options.flags |= KN_KERNELIZE_DRY_RUN;
     kn_plan *plan = kni_plan_new(request.mode);
     st = plan ? KN_OK : kni_no_memory(err);
+    if (st == KN_OK)
+        plan->mapping = kn_mapping_ref(request.mapping);
     if (st == KN_OK && request.device == KN_DEVICE_NONE)
         st = pick_device(ctx, &request, err);
     if (st == KN_OK && !layers)

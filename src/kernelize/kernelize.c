@@ -1,17 +1,16 @@
 // Kernelize: walk, decide, prepare, then swap. Everything that can fail comes before the first swap.
-#include "kernels/kernelize.h"
-
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "context/context.h"
 #include "context/prefetch.h"
-#include "kernelize/bind.h"
 #include "kernelize/decide.h"
 #include "kernelize/native.h"
+#include "kernelize/pin.h"
+#include "kernelize/say.h"
+#include "kernelize/transaction.h"
 #include "mapping/mapping.h"
 
 // A module that was met: what the walk says of it, until its decision is made.
@@ -44,15 +43,6 @@ typedef struct work {
     size_t table_capacity;
 } work;
 
-static uint64_t hash_question(const void *cls, kn_host_state state, kn_device_type device,
-                              int32_t index)
-{
-    uint64_t h = (uint64_t)(uintptr_t)cls * 0x9E3779B97F4A7C15u;
-    h ^= ((uint64_t)device << 34) ^ ((uint64_t)(uint32_t)index << 2) ^ (uint64_t)state;
-    h *= 0xD6E8FEB86659FD93u;
-    return h ^ h >> 32;
-}
-
 static bool is_foreign(kn_host_state state)
 {
     return state == KN_HOST_FOREIGN || state == KN_HOST_FOREIGN_SINCE;
@@ -62,7 +52,7 @@ static bool is_foreign(kn_host_state state)
 static uint32_t *find_slot(const work *w, const void *cls, kn_host_state state,
                            kn_device_type device, int32_t index)
 {
-    size_t at = (size_t)hash_question(cls, state, device, index) & (w->table_capacity - 1);
+    size_t at = (size_t)kni_question_hash(cls, state, device, index) & (w->table_capacity - 1);
     for (; w->table[at]; at = (at + 1) & (w->table_capacity - 1)) {
         const kni_decision *d = w->plan->decisions[w->table[at] - 1];
         if (d->cls == cls && d->state == state && d->device == device && d->device_index == index)
@@ -165,11 +155,6 @@ static kn_status visit(const kn_host_module *module, void *data, kn_error *err)
 
 // --- decisions ---
 
-static bool is_dry(const kni_request *request)
-{
-    return request->options.flags & (KN_KERNELIZE_DRY_RUN | KN_KERNELIZE_NO_RESOLVE);
-}
-
 static kn_status leave_alone(kni_decision *d, const kn_host_class *cls, kn_error *err)
 {
     const char *reason = cls->refusal ? cls->refusal : kni_foreign_text(d->state);
@@ -191,7 +176,7 @@ static kn_status decide(work *w, const met *m, kni_decision *d, kn_error *err)
     if (is_foreign(m->state) || cls.refusal)
         return leave_alone(d, &cls, err);
     st = kni_decide(w->ctx, w->request, w->host, &cls, d, err);
-    if (st == KN_OK && d->outcome == KN_OUTCOME_KERNEL && !is_dry(w->request))
+    if (st == KN_OK && d->outcome == KN_OUTCOME_KERNEL && !kni_request_is_dry(w->request))
         st = w->host->prepare(w->host->user, m->cls, &d->kernel, &d->binding, err);
     return st;
 }
@@ -309,83 +294,12 @@ static kn_status decide_all(work *w, kn_error *err)
     return st;
 }
 
-// --- what is said of it ---
-
-// Modules of a decision that changed, and all of them.
-typedef struct tally {
-    size_t changed;
-    size_t all;
-} tally;
-
-static bool same_kernel(const kni_decision *a, const kni_decision *b)
-{
-    return a->outcome == b->outcome && a->kernel.kernel == b->kernel.kernel &&
-           strcmp(a->reference, b->reference) == 0 && strcmp(a->layer, b->layer) == 0;
-}
-
-static void log_decision(const kni_log *log, const kn_plan *plan, const tally *tallies,
-                         size_t index)
-{
-    const kni_decision *d = plan->decisions[index];
-    tally total = {0, 0};
-    for (size_t i = 0; i < plan->n_decisions; ++i) {
-        const bool same =
-            d->outcome == KN_OUTCOME_KERNEL ? same_kernel(d, plan->decisions[i]) : i == index;
-        if (same && i < index)
-            return; // said already
-        if (same) {
-            total.changed += tallies[i].changed;
-            total.all += tallies[i].all;
-        }
-    }
-    if (total.changed == 0)
-        return;
-    if (d->warning)
-        kni_log_write(log, KN_LOG_WARNING, "%s", d->warning);
-    if (d->outcome == KN_OUTCOME_KERNEL)
-        kni_log_write(log, KN_LOG_INFO, "Using layer `%s` from repo %s for %zu module%s",
-                      d->layer_name, d->reference, total.all, total.all == 1 ? "" : "s");
-    else
-        kni_log_write(log, KN_LOG_INFO, "Layer `%s` of %zu module%s: %s, using fallback", d->layer,
-                      total.all, total.all == 1 ? "" : "s", d->reason);
-}
-
-// One warning when nothing was replaced, not again for the same picture.
-static void warn_of_nothing(work *w)
-{
-    const size_t n = w->plan->n_records;
-    const char *advice = w->host->advice;
-    uint64_t picture = n + 1;
-    if (is_dry(w->request))
-        return; // the plan is what was asked for
-    if (w->request->options.n_layers || w->request->options.n_paths || w->request->disabled ||
-        kn_plan_outcome_count(w->plan, KN_OUTCOME_KERNEL))
-        picture = 0; // something is served, or the caller chose
-    for (size_t i = 0; picture && i < w->plan->n_decisions; ++i) {
-        const kni_decision *d = w->plan->decisions[i];
-        picture =
-            picture * 31 + hash_question(d->cls, d->state, d->device, d->device_index) + d->rule;
-    }
-    if (!kni_warn_once(w->ctx, picture))
-        return;
-    if (n == 0)
-        kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
-                      "kernelize: the model has no extensible layer; see %s",
-                      advice ? advice : "docs/c-api.md, \"Making a layer extensible\"");
-    else
-        kni_log_write(kni_context_log(w->ctx), KN_LOG_WARNING,
-                      "kernelize: none of %zu extensible modules got a kernel (first reason: %s); "
-                      "see %s",
-                      n, w->plan->decisions[w->plan->records[0].decision]->reason,
-                      advice ? advice : "kn_plan_text, or `kernels explain`");
-}
-
 // --- the transaction ---
 
 // Returns whether a module was changed.
-static bool commit_all(work *w, tally *tallies)
+static bool commit_all(work *w, kni_tally *tallies)
 {
-    const bool dry = is_dry(w->request);
+    const bool dry = kni_request_is_dry(w->request);
     bool changed = false;
     for (size_t i = 0; i < w->plan->n_records; ++i) {
         kni_record *record = &w->plan->records[i];
@@ -403,12 +317,27 @@ static bool commit_all(work *w, tally *tallies)
     return changed;
 }
 
-kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kernelize_options *opts,
-                            kn_plan **plan, kn_error *err)
+// What is asked, into the plan: nothing was resolved, nothing to ask again.
+static kn_status keep_request(kn_plan *plan, const kni_request *request, kn_error *err)
+{
+    const kn_kernelize_options *opts = &request->options;
+    kni_asked *asked = &plan->asked;
+    if (opts->flags & KN_KERNELIZE_NO_RESOLVE)
+        return KN_OK;
+    asked->fallback = request->fallback;
+    asked->device = kni_strdup(opts->device);
+    asked->is_there = !asked->device == !opts->device &&
+                      kni_filter_set(&asked->layers, opts->layers, opts->n_layers) &&
+                      kni_filter_set(&asked->paths, opts->paths, opts->n_paths);
+    return asked->is_there ? KN_OK : kni_no_memory(err);
+}
+
+kn_status kni_kernelize(kn_context *ctx, const kn_host *given, const kn_kernelize_options *opts,
+                        kni_judge_fn judge, void *data, kn_plan **plan, kn_error *err)
 {
     kn_host host;
     kni_request request;
-    tally *tallies = NULL;
+    kni_tally *tallies = NULL;
 
     if (plan)
         *plan = NULL;
@@ -421,16 +350,22 @@ kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kern
     if (st != KN_OK)
         return st;
     work w = {.ctx = ctx, .host = &host, .request = &request, .plan = kni_plan_new(request.mode)};
-    st = w.plan ? host.walk(host.user, visit, &w, err) : kni_no_memory(err);
+    st = w.plan ? keep_request(w.plan, &request, err) : kni_no_memory(err);
+    if (w.plan)
+        w.plan->mapping = kn_mapping_ref(request.mapping);
+    if (st == KN_OK)
+        st = host.walk(host.user, visit, &w, err);
     if (st == KN_OK)
         st = decide_all(&w, err);
+    if (st == KN_OK && judge)
+        st = judge(data, w.plan, err);
     if (st == KN_OK && !(tallies = kni_calloc(w.plan->n_decisions + 1, sizeof(*tallies))))
         st = kni_no_memory(err);
     if (st == KN_OK) { // nothing fails from here
         const bool changed = commit_all(&w, tallies);
-        for (size_t i = 0; changed && i < w.plan->n_decisions; ++i)
-            log_decision(kni_context_log(ctx), w.plan, tallies, i);
-        warn_of_nothing(&w);
+        if (changed)
+            kni_say_decisions(ctx, w.plan, tallies);
+        kni_say_nothing_replaced(ctx, &request, w.plan, host.advice);
         if (plan) {
             *plan = w.plan;
             w.plan = NULL;
@@ -443,6 +378,12 @@ kn_status kn_kernelize_host(kn_context *ctx, const kn_host *given, const kn_kern
     kni_free(w.table);
     kni_request_dispose(&request);
     return st;
+}
+
+kn_status kn_kernelize_host(kn_context *ctx, const kn_host *host, const kn_kernelize_options *opts,
+                            kn_plan **plan, kn_error *err)
+{
+    return kni_kernelize(ctx, host, opts, NULL, NULL, plan, err);
 }
 
 kn_status kn_kernelize(kn_context *ctx, kn_module *model, const kn_kernelize_options *opts,

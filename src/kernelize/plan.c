@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "kernelize/pin.h"
 
 static bool set_clean(char **field, const char *text, size_t size)
 {
@@ -75,6 +76,8 @@ void kn_plan_free(kn_plan *plan)
     kni_free(plan->text);
     kni_free(plan->digest);
     kni_free(plan->fallbacks);
+    kni_asked_dispose(&plan->asked);
+    kn_mapping_unref(plan->mapping);
     kni_free(plan);
 }
 

@@ -33,8 +33,9 @@ typedef struct kni_decision {
     char *admits;
     char *warning; // NULL: none
     kn_trace *trace;
-    kn_host_kernel kernel; // of outcome kernel
-    void *binding;         // the host's; NULL: its own forward
+    const kn_reference *registered; // in the plan's mapping; NULL: none, or the plan was read
+    kn_host_kernel kernel;          // of outcome kernel
+    void *binding;                  // the host's; NULL: its own forward
 } kni_decision;
 
 typedef struct kni_record {
@@ -43,8 +44,27 @@ typedef struct kni_record {
     uint32_t changed;
 } kni_record;
 
+// Names, or globs of paths, that kernelize was restricted to. None: all.
+typedef struct kni_filter {
+    char **items;
+    size_t count;
+} kni_filter;
+
+// What kernelize was asked, so that it can be asked again.
+typedef struct kni_asked {
+    bool is_there; // of kernelize with everything resolved, or read; else nothing below counts
+    bool is_read;
+    uint32_t fallback; // a set of KN_FALLBACK_…, without NONE: 0 is the empty set
+    char *device;      // NULL: it was not given
+    kni_filter layers;
+    kni_filter paths;
+} kni_asked;
+
 struct kn_plan {
     kn_mode mode;
+    kni_asked asked;
+    kn_mapping *
+        mapping; // that was used; of a plan that was read: its kernels. NULL: no decision has a reference
     bool of_layers; // of kn_explain: no modules
     kni_decision **decisions;
     size_t n_decisions;
@@ -57,6 +77,16 @@ struct kn_plan {
     char *digest;
     uint64_t (*fallbacks)[KN_MISMATCH_REASONS]; // by record; NULL: not a report
 };
+
+// What a decision is made for, as a number.
+static inline uint64_t kni_question_hash(const void *cls, kn_host_state state,
+                                         kn_device_type device, int32_t index)
+{
+    uint64_t h = (uint64_t)(uintptr_t)cls * 0x9E3779B97F4A7C15u;
+    h ^= ((uint64_t)device << 34) ^ ((uint64_t)(uint32_t)index << 2) ^ (uint64_t)state;
+    h *= 0xD6E8FEB86659FD93u;
+    return h ^ h >> 32;
+}
 
 kn_plan *kni_plan_new(kn_mode mode);
 // An empty decision that the plan owns; NULL without memory.

@@ -3,7 +3,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "kernelize/plan.h"
+#include "kernelize/pin.h"
+#include "kernelize/plan_json.h"
 
 // Takes over `value`; false when it is NULL or does not fit in.
 static bool put(json_t *object, const char *key, json_t *value)
@@ -66,7 +67,8 @@ static json_t *fallbacks_json(const kn_plan *plan, size_t index)
     return counts;
 }
 
-static json_t *record_json(const kn_plan *plan, size_t index)
+// In a file paths are absolute, and a trace stands with the first record of its decision alone.
+static json_t *record_json(const kn_plan *plan, size_t index, bool in_file, bool is_first)
 {
     const kni_record *r = &plan->records[index];
     const kni_decision *d = plan->decisions[r->decision];
@@ -87,7 +89,7 @@ static json_t *record_json(const kn_plan *plan, size_t index)
             put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
             put(o, "mode", mode_or_null(d->mode)) &&
             put(o, "mode_used", mode_or_null(d->mode_used)) &&
-            put(o, "repository", text_or_null(d->repository)) &&
+            put(o, "repository", text_or_null(in_file ? kni_decision_place(d) : d->repository)) &&
             put(o, "revision", text_or_null(d->revision)) &&
             put(o, "level", d->variant[0] ? json_string(kn_level_text(d->level)) : json_null()) &&
             put(o, "variant", text_or_null(d->variant)) &&
@@ -99,7 +101,7 @@ static json_t *record_json(const kn_plan *plan, size_t index)
         whole = whole && put(o, "changed", json_boolean(r->changed));
     if (plan->fallbacks)
         whole = whole && put(o, "fallbacks", fallbacks_json(plan, index));
-    whole = whole && put(o, "trace", trace_json(d->trace));
+    whole = whole && put(o, "trace", trace_json(in_file && !is_first ? NULL : d->trace));
     if (!whole) {
         json_decref(o);
         return NULL;
@@ -122,16 +124,17 @@ static json_t *counts_json(const kn_plan *plan)
     return counts;
 }
 
-kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err)
+json_t *kni_plan_value(kn_plan *plan, bool in_file)
 {
-    if (!plan || !out)
-        return kn_error_set(err, KN_ERR_INVALID, "plan: a plan and room for its text are required");
-    *out = NULL;
     json_t *root = json_object();
     json_t *records = json_array();
     bool whole = root && records;
-    for (size_t i = 0; whole && i < plan->n_records; ++i)
-        whole = json_array_append_new(records, record_json(plan, i)) == 0;
+    uint32_t n_seen = 0; // decisions are in the order of the modules that ask first
+    for (size_t i = 0; whole && i < plan->n_records; ++i) {
+        const bool is_first = plan->records[i].decision >= n_seen;
+        n_seen += is_first;
+        whole = json_array_append_new(records, record_json(plan, i, in_file, is_first)) == 0;
+    }
     if (!plan->of_layers)
         whole = whole && put(root, "mode", mode_or_null(plan->mode)) &&
                 put(root, "counts", counts_json(plan)) && kn_plan_digest(plan)[0] &&
@@ -140,9 +143,21 @@ kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err)
         whole = put(root, plan->of_layers ? "layers" : "modules", records);
         records = NULL;
     }
-    if (whole)
-        *out = kni_json_text(root);
     json_decref(records);
+    if (whole)
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
+kn_status kn_plan_json(kn_plan *plan, char **out, kn_error *err)
+{
+    if (!plan || !out)
+        return kn_error_set(err, KN_ERR_INVALID, "plan: a plan and room for its text are required");
+    *out = NULL;
+    json_t *root = kni_plan_value(plan, false);
+    if (root)
+        *out = kni_json_text(root);
     json_decref(root);
     return *out ? KN_OK : kni_no_memory(err);
 }

@@ -8,7 +8,7 @@
 
 typedef struct held {
     kn_reference reference; // first: what a mapping points to
-    void (*release)(void *data);
+    kn_object object;
 } held;
 
 // `owner/name` (version: >=1), layer `X`
@@ -66,7 +66,7 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
     if (!made)
         goto done;
     char *at = (char *)(made + 1);
-    made->release = p->object.release;
+    made->object = p->object;
     made->reference = (kn_reference){
         .struct_size = sizeof(made->reference),
         .kind = p->kind,
@@ -91,11 +91,16 @@ done:
     return made ? &made->reference : NULL;
 }
 
+kn_object kni_reference_object(const kn_reference *reference)
+{
+    return ((const held *)(const void *)reference)->object;
+}
+
 void kni_reference_free(kn_reference *reference)
 {
     if (!reference)
         return;
     if (reference->object)
-        ((held *)(void *)reference)->release(reference->object);
+        ((held *)(void *)reference)->object.release(reference->object);
     kni_free(reference);
 }

@@ -23,6 +23,8 @@ typedef struct kni_reference_parts {
 
 // Retains the object. NULL without memory.
 kn_reference *kni_reference_new(const kni_reference_parts *parts);
+// The host's object, to be held by another reference too.
+kn_object kni_reference_object(const kn_reference *reference);
 // Releases it. NULL is fine.
 void kni_reference_free(kn_reference *reference);
 
