@@ -52,28 +52,15 @@ def {name}({parameters}):
 def native(cls: type, kernel: "_kernels.HostKernel") -> FunctionType:
     """The forward of a native layer with the signature of the class's own, which serves where the kernel does not fit."""
     from kernels import _kernels
-    from kernels._torch import autograd
+    from kernels._torch import autograd, operators
 
     own = cls.forward  # type: ignore[attr-defined]
     call = _kernels.Call(kernel, own)
     autograd.attach(call)
-    made = _generate(own, call.function, _compiled(call))
+    # The operator is registered now: what a compiler traces cannot do it.
+    made = _generate(own, call.function, operators.compiled(call))
     made.__kernels_call__ = call  # type: ignore[attr-defined]
     return made
-
-
-def _compiled(call: "_kernels.Call") -> Callable[..., Any]:
-    """The operator of a layer, registered when a compiler first asks for it."""
-    made: list[Callable[..., Any]] = []
-
-    def compiled(module: Any, *args: Any) -> Any:
-        if not made:
-            from kernels._torch import operators
-
-            made.append(operators.compiled(call))
-        return made[0](module, *args)
-
-    return compiled
 
 
 def _generate(own: Callable[..., Any], function: Callable[..., Any], compiled: Callable[..., Any]) -> FunctionType:
