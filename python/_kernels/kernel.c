@@ -1,13 +1,6 @@
 // Kernels of the process's context.
 #include "kpy.h"
 
-// Until the core has them.
-#pragma weak kn_kernel_is_hosted
-#pragma weak kn_kernel_file_count
-#pragma weak kn_kernel_file
-#pragma weak kn_kernel_read
-#pragma weak kn_kernel_check_file
-
 typedef struct kernel_object {
     PyObject head;
     const kn_kernel *kernel;
@@ -137,15 +130,14 @@ static PyObject *kernel_depends(PyObject *self, void *unused)
 static PyObject *kernel_is_hosted(PyObject *self, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(kn_kernel_is_hosted &&
-                           kn_kernel_is_hosted(((kernel_object *)self)->kernel));
+    return PyBool_FromLong(kn_kernel_is_hosted(((kernel_object *)self)->kernel));
 }
 
 static PyObject *kernel_files(PyObject *self, void *unused)
 {
     (void)unused;
     const kn_kernel *kernel = ((kernel_object *)self)->kernel;
-    return text_tuple(kernel, kn_kernel_file_count ? kn_kernel_file_count(kernel) : 0, file_at);
+    return text_tuple(kernel, kn_kernel_file_count(kernel), file_at);
 }
 
 static PyObject *kernel_layers(PyObject *self, void *unused)
