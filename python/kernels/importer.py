@@ -235,12 +235,17 @@ def import_kernel(kernel: _kernels.Kernel, package_name: str | None = None) -> M
     Raises what the package raises; LoadError for an id that cannot be its module's name; NotFoundError without an `__init__.py`.
     """
     from importlib import import_module
+    from importlib._bootstrap import _DeadlockError  # type: ignore[import-not-found]
 
     with _naming:
         package = _by_kernel.get(kernel) or _name(kernel, package_name)
     _come_first()
     try:
         return import_module(package.name)
+    except _DeadlockError:  # kernels that import each other, each begun by a thread of its own
+        if package.name not in sys.modules:
+            raise
+        return sys.modules[package.name]
     except BaseException:
         _forget(package.name)
         raise

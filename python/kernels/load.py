@@ -120,6 +120,8 @@ def module_of(kernel: _kernels.Kernel, *, validate: bool = True, package_name: s
             validate_dependencies(metadata.python_name or kernel.repo_id, metadata.python_depends, metadata.backend)
             load_dependencies(kernel, metadata)
         module = import_kernel(kernel, package_name)
+    if getattr(module.__spec__, "_initializing", False):  # its own code asks for it, by way of another kernel
+        return module
     info = RepoInfo(kernel.repo_id, kernel.revision) if kernel.repo_id else None
     return _loaded_kernels.setdefault(Path(kernel.dir), LoadedKernel(metadata, module, info)).module
 
