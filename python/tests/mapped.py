@@ -10,9 +10,8 @@ def silu(repo="kernels-community/activation", **options):
 
 def seen():
     """{layer: {device: {mode: repository}}} as it counts here, of what serves every capability."""
-    return {
-        layer: {device: repos.repos for device, repos in devices.items()} for layer, devices in _KERNEL_MAPPING.get().items()
-    }
+    mapping = _KERNEL_MAPPING.get()
+    return {layer: {device: repos.repos for device, repos in devices.items()} for layer, devices in mapping.items()}
 
 
 def repositories(layer="L", device="cuda"):

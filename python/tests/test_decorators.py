@@ -101,7 +101,7 @@ def test_conditions():
     assert type(marked).kernel_condition is large
 
 
-@pytest.mark.parametrize("target", [1, "f", None, functools.partial(plain), Plain()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("target", [1, "f", None, functools.partial(plain), Plain()], ids=lambda one: type(one).__name__)
 def test_what_cannot_be_marked(target):
     with pytest.raises(TypeError, match="can only be applied to classes or functions"):
         use_kernel_forward_from_hub("L")(target)

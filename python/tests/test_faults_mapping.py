@@ -1,4 +1,4 @@
-"""Weaknesses of the Hugging Face package that this one must not have: mappings and scopes. The numbers are docs' own."""
+"""Weaknesses of the Hugging Face package that this one must not have: mappings and scopes."""
 
 import threading
 
@@ -59,7 +59,10 @@ def test_fault_01_a_scope_costs_what_its_own_entries_cost():
     assert steps(10) == steps(1000)
 
 
-@pytest.mark.parametrize("bad", [{"Z": {"foo": silu()}}, {"Z": {"cuda": None}}, {"Z": {"cuda": {Mode.TORCH_COMPILE: silu()}}}])
+BAD = [{"foo": silu()}, {"cuda": None}, {"cuda": {Mode.TORCH_COMPILE: silu()}}]
+
+
+@pytest.mark.parametrize("bad", [{"Z": devices} for devices in BAD], ids=str)
 def test_fault_02_registration_is_all_or_nothing(bad):
     register_kernel_mapping({"L": {"cuda": silu("a/before")}})
     mapping = {"L": {"cuda": silu("a/after")}, "M": {"cuda": silu()}} | bad
@@ -93,7 +96,8 @@ def test_fault_03_threads_see_a_mapping_that_replaces():
 
     def watch():
         while not stop.is_set():
-            found = {repo._repo_id for devices in seen().values() for table in devices.values() for repo in table.values()}
+            tables = [table for devices in seen().values() for table in devices.values()]
+            found = {repo._repo_id for table in tables for repo in table.values()}
             if len(found) > 1:
                 mixed.append(found)
 

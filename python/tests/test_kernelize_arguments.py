@@ -148,7 +148,8 @@ def test_cuda_is_rocm_where_pytorch_runs_on_rocm(monkeypatch):
     with use_kernel_mapping(mapping(device="rocm")):
         for device in ("cuda", torch.device("cuda", 0), Device("cuda")):
             assert kernelize(Model(), mode=Mode.INFERENCE, device=device)(0) == 2
-    with use_kernel_mapping(mapping(device="cuda")), pytest.raises(ValueError, match="No layer mapping for `L` with device type"):
+    text = "No layer mapping for `L` with device type"
+    with use_kernel_mapping(mapping(device="cuda")), pytest.raises(ValueError, match=text):
         kernelize(Model(), mode=Mode.INFERENCE, device="cuda", use_fallback=False)
 
 
@@ -170,7 +171,12 @@ CASES = {
         Mode.INFERENCE,
         "with the right properties",
     ),
-    "NO_COMPATIBLE_MODE": (mapping(mode=Mode.INFERENCE), "cpu", Mode.TRAINING, "No repository for `L` for configuration mode="),
+    "NO_COMPATIBLE_MODE": (
+        mapping(mode=Mode.INFERENCE),
+        "cpu",
+        Mode.TRAINING,
+        "No repository for `L` for configuration mode=",
+    ),
     "CANNOT_LOAD": (mapping(Broken()), "cpu", Mode.INFERENCE, "nowhere"),
 }
 

@@ -22,7 +22,7 @@ TEXTS = [
     (lambda: hub(revision="v2"), "(revision: v2), layer `SiluAndMul`"),
     (lambda: hub(version=">=0.0.4,<0.1.0"), "(version: >=0.0.4,<0.1.0), layer `SiluAndMul`"),
     (lambda: hub(version=3), "(version: 3), layer `SiluAndMul`"),
-    (lambda: LockedLayerRepository(R, lockfile="/x/kernels.lock", layer_name="L"), "(lock: /x/kernels.lock), layer `L`"),
+    (lambda: LockedLayerRepository(R, lockfile="/x/k.lock", layer_name="L"), "(lock: /x/k.lock), layer `L`"),
 ]
 
 
@@ -192,7 +192,10 @@ def test_objects_that_load_by_themselves():
     assert entry_of(Special(R, layer_name="L"))["label"] == f"`{R}` (revision: main), layer `L`"
 
 
-@pytest.mark.parametrize("bad", [None, "a/b", 3, Custom(), Custom(layer_name=3), Custom(layer_name="L", load=None)], ids=str)
+NO_REPOSITORIES = [None, "a/b", 3, Custom(), Custom(layer_name=3), Custom(layer_name="L", load=None)]
+
+
+@pytest.mark.parametrize("bad", NO_REPOSITORIES, ids=str)
 def test_what_is_no_repository(bad):
     with pytest.raises(TypeError, match="accepted are LayerRepository"):
         entry_of(bad)

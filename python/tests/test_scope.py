@@ -42,7 +42,8 @@ def test_registering():
 
 
 def test_a_device_that_is_registered_again_is_replaced_with_all_its_modes():
-    register_kernel_mapping({"L": {"cuda": {Mode.INFERENCE: silu("a/i"), Mode.TRAINING: silu("a/t")}, "cpu": silu("a/cpu")}})
+    modes = {Mode.INFERENCE: silu("a/i"), Mode.TRAINING: silu("a/t")}
+    register_kernel_mapping({"L": {"cuda": modes, "cpu": silu("a/cpu")}})
     register_kernel_mapping({"L": {"cuda": {Mode.TRAINING: silu("b/t")}}, "M": {"cuda": silu("b/m")}})
     assert repositories() == {Mode.TRAINING: "b/t"}
     assert ids(device="cpu") == ["a/cpu"] and ids("M") == ["b/m"]
@@ -56,7 +57,8 @@ def test_without_inheritance_the_rest_is_dropped():
 
 def test_ranges_of_capabilities():
     wide, narrow = Device("cuda", CUDAProperties(75, 89)), Device("cuda", CUDAProperties(90, 90))
-    register_kernel_mapping({"L": {wide: silu("a/wide"), narrow: {Mode.INFERENCE: silu("a/narrow")}, "cuda": silu("a/all")}})
+    devices = {wide: silu("a/wide"), narrow: {Mode.INFERENCE: silu("a/narrow")}, "cuda": silu("a/all")}
+    register_kernel_mapping({"L": devices})
     register_kernel_mapping({"L": {wide: silu("b/wide")}})
     tables = _KERNEL_MAPPING.get()["L"]["cuda"].tables
     assert {range_: [r._repo_id for r in table.values()] for range_, table in tables.items()} == {
@@ -130,7 +132,8 @@ def test_a_scope_ends_with_an_exception():
 
 
 def test_scopes_left_out_of_order():
-    outer, inner = use_kernel_mapping({"L": {"cuda": silu("a/outer")}}), use_kernel_mapping({"L": {"cuda": silu("a/inner")}})
+    outer = use_kernel_mapping({"L": {"cuda": silu("a/outer")}})
+    inner = use_kernel_mapping({"L": {"cuda": silu("a/inner")}})
     outer.__enter__()
     inner.__enter__()
     outer.__exit__(None, None, None)  # with everything inside it
