@@ -101,11 +101,10 @@ static kn_status load(kn_context *ctx, kn_package **package, kni_checked *checke
 
 static kn_status pass_over(const char *variant, kni_taken *out, kn_trace *trace, kn_error *err)
 {
-    out->is_passed_over = true;
-    return kni_trace_add(trace, "load", kni_path_basename(variant), true, "layers", NULL,
-                         "has no layers of its own: comes after the variants for PyTorch")
-               ? KN_OK
-               : kni_no_memory(err);
+    out->is_passed_over =
+        kni_trace_add(trace, "load", kni_path_basename(variant), true, "layers", NULL,
+                      "has no layers of its own: comes after the variants for PyTorch");
+    return out->is_passed_over ? KN_OK : kni_no_memory(err);
 }
 
 // What a hub's variant says of itself, before the rest of it is fetched. Without metadata.json it says nothing, and may be a package of
