@@ -57,7 +57,6 @@ def native(cls: type, kernel: "_kernels.HostKernel") -> FunctionType:
     own = cls.forward  # type: ignore[attr-defined]
     call = _kernels.Call(kernel, own)
     autograd.attach(call)
-    # The operator is registered now: what a compiler traces cannot do it.
     made = _generate(own, call.function, operators.compiled(call))
     made.__kernels_call__ = call  # type: ignore[attr-defined]
     return made

@@ -314,7 +314,27 @@ def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Se
 
 
 def compiled(call: "_kernels.Call") -> Callable[..., Any]:
-    """The forward that torch.compile and torch.export trace, called as forward(module, *args)."""
+    """The forward that torch.compile and torch.export trace, called as forward(module, *args). The operators are
+    registered when it is traced first."""
+    own = call.own
+    if not call.kernel.layer.can_torch_compile:
+        return own
+    made: list[Callable[..., Any]] = []
+
+    @torch.compiler.assume_constant_result
+    def register() -> bool:  # what is traced cannot: this is run
+        if not made:
+            made.append(_traced(call))
+        return True
+
+    def forward(module: Any, *args: Any) -> Any:
+        register()
+        return made[0](module, *args)
+
+    return forward
+
+
+def _traced(call: "_kernels.Call") -> Callable[..., Any]:
     layer = operator(call)
     program, run, own, choose = layer.program, layer.forward, call.own, chooser(call, layer.program)
 
