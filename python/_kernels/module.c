@@ -24,19 +24,15 @@ static int refuse_others(void)
                         "kernels: is imported into a sub-interpreter; accepted is the main one");
         return -1;
     }
-    PyObject *config = PyImport_ImportModule("sysconfig");
-    PyObject *free_threaded =
-        config ? PyObject_CallMethod(config, "get_config_var", "s", "Py_GIL_DISABLED") : NULL;
-    Py_XDECREF(config);
-    if (!free_threaded)
-        return -1;
-    const int yes = PyObject_IsTrue(free_threaded);
-    Py_DECREF(free_threaded);
-    if (yes > 0)
+    // sys.abiflags has a t there; sysconfig, which says the same, is slow to import.
+    PyObject *flags = PySys_GetObject("abiflags");
+    const Py_ssize_t at =
+        flags ? PyUnicode_FindChar(flags, 't', 0, PyUnicode_GetLength(flags), 1) : -1;
+    if (at >= 0)
         PyErr_SetString(
             PyExc_ImportError,
             "kernels: this Python is a free-threaded build; accepted are builds with a GIL");
-    return yes ? -1 : 0;
+    return at == -1 ? 0 : -1;
 }
 
 static int fill(PyObject *module)
