@@ -1,9 +1,10 @@
-"""Copies of kernelized modules: by deepcopy, pickle, torch.save and DataParallel.
+"""Copies of kernelized modules: by the copy module, pickle, torch.save and DataParallel.
 
 A kernelized module is pickled so that the file says nothing of this library but in strings: where it is not loaded, or not these kernels,
 the copy has its class's own forward.
 """
 
+import copy
 import copyreg
 import importlib
 import logging
@@ -51,24 +52,29 @@ def _is_ours(value: Any) -> bool:
     return type(value) is MethodType and (value.__func__ is replicate or value.__func__ in _words)
 
 
-def _bind_again(module: nn.Module, copy: nn.Module, entries: dict[str, Any]) -> None:
+def _bind_again(module: nn.Module, twin: nn.Module, entries: dict[str, Any]) -> None:
     for name in (*_CELLS, _REPLICATE):
         value = entries.get(name)
         if _is_ours(value) and value.__self__ is module:
-            entries[name] = MethodType(value.__func__, copy)
+            entries[name] = MethodType(value.__func__, twin)
 
 
 def _reduce(module: nn.Module) -> Any:
+    """How a module is copied and pickled: as any other, but for our entries."""
     made = module.__reduce_ex__(4)
     state = made[2] if isinstance(made, tuple) and len(made) > 2 else None
     if not isinstance(state, dict) or not any(_is_ours(state.get(name)) for name in (*_CELLS, _REPLICATE)):
         return made
     state = state.copy()
+    if sys._getframe(1).f_code is copy.copy.__code__:
+        # A shallow copy takes values as they are: they have to name it before it is made.
+        twin = made[0](*made[1])
+        _bind_again(module, twin, state)
+        return (lambda: twin), (), state, *made[3:]
     for name in (*_CELLS, _REPLICATE):
         if _is_ours(state.get(name)):
-            function = state[name].__func__
-            state[name] = _Method(module, name, function)
-    return (*made[:2], state, *made[3:])
+            state[name] = _Method(module, name, state[name].__func__)
+    return *made[:2], state, *made[3:]
 
 
 class _Method:
@@ -78,9 +84,7 @@ class _Method:
         self.module, self.name, self.function = module, name, function
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MethodType:
-        from copy import deepcopy
-
-        return MethodType(self.function, deepcopy(self.module, memo))
+        return MethodType(self.function, copy.deepcopy(self.module, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # At load: rebind(module, name, words), or without this module getattr(module, name, words).
