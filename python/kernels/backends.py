@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 # Of the Hub's names for backends, those that PyTorch has another word for.
 _DEVICES = {"metal": "mps", "cann": "npu"}
 BACKENDS = ("cpu", "cuda", "rocm", "metal", "xpu", "npu", "cann", "neuron", "tpu")
@@ -17,13 +19,15 @@ def default_device() -> tuple[str, int]:
         import torch
     except ImportError:
         return "cpu", 0
-    if torch.cuda.is_available():
+    # What the build has no code for is not asked: the questions cost more than loading what is loaded.
+    if (torch.version.cuda or torch.version.hip) and torch.cuda.is_available():
         index = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
         return ("rocm" if torch.version.hip else "cuda"), index
-    backends = getattr(torch, "backends", None)
-    if hasattr(backends, "mps") and backends.mps.is_available():
+    if sys.platform == "darwin" and torch.backends.mps.is_available():
         return "mps", 0
-    for name in ("xpu", "npu", "neuron"):
+    if getattr(torch.version, "xpu", None) and torch.xpu.is_available():
+        return "xpu", 0
+    for name in ("npu", "neuron"):  # that came with an extension
         module = getattr(torch, name, None)
         if module is not None and module.is_available():
             return name, 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # What was loaded, in order, by the kernel's directory: kernels.get_loaded_kernels.
 _loaded_kernels: dict[Path, LoadedKernel] = {}
+_modules: dict[Any, ModuleType] = {}  # the same by kernel
 
 _packages: dict[str, _Package] = {}  # by module name
 _by_kernel: dict[Any, _Package] = {}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # How deep kernels may depend on kernels.
 _DEPTH_MAX = 16
+_dependencies: dict[tuple[Any, str], ModuleType] = {}  # of a kernel, by repository
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,18 @@ def open_kernel(source: dict[str, Any], backend: str | None, user_agent: Mapping
     return kernel
 
 
-def module_of(kernel: _kernels.Kernel, *, validate: bool = True, package_name: str | None = None) -> ModuleType:
+def module_of(
+    kernel: _kernels.Kernel, *, validate: bool = True, package_name: str | None = None, backend: str | None = None
+) -> ModuleType:
     """The module of a kernel: its Python package, imported from the bytes that were checked, or its functions and layers as they are.
 
-    validate: are its dependencies to be looked at first?
+    validate: are its dependencies to be looked at first, and the kernels among them to be loaded, for the same backend?
     """
-    from kernels.importer import _loaded_kernels, _warn_if_dirty, import_kernel
+    from kernels.importer import _loaded_kernels, _modules, _warn_if_dirty, import_kernel
 
-    known = _loaded_kernels.get(Path(kernel.dir))
+    known = _modules.get(kernel)
     if known is not None:
-        return known.module
+        return known
     from kernels.metadata import Metadata, validate_dependencies
 
     metadata = Metadata.of(kernel)
@@ -118,12 +121,13 @@ def module_of(kernel: _kernels.Kernel, *, validate: bool = True, package_name: s
     else:
         if validate:
             validate_dependencies(metadata.python_name or kernel.repo_id, metadata.python_depends, metadata.backend)
-            load_dependencies(kernel, metadata)
+            load_dependencies(kernel, metadata, backend)
         module = import_kernel(kernel, package_name)
     if getattr(module.__spec__, "_initializing", False):  # its own code asks for it, by way of another kernel
         return module
     info = RepoInfo(kernel.repo_id, kernel.revision) if kernel.repo_id else None
-    return _loaded_kernels.setdefault(Path(kernel.dir), LoadedKernel(metadata, module, info)).module
+    _loaded_kernels.setdefault(Path(kernel.dir), LoadedKernel(metadata, module, info))
+    return _modules.setdefault(kernel, module)
 
 
 def load_path(path: str | os.PathLike[str], repo_info: RepoInfo | None = None) -> ModuleType:
@@ -159,7 +163,7 @@ def get_kernel(
     if isinstance(backend, dict):  # older callers: (repo_id, revision, version, user_agent)
         backend, user_agent = None, backend
     source = source_of(repo_id, revision, version, trust_remote_code)
-    module = module_of(open_kernel(source, backend, user_agent))
+    module = module_of(open_kernel(source, backend, user_agent), backend=backend)
     _warn_if_older(source)
     return module
 
@@ -231,7 +235,7 @@ def get_local_kernel(
         package_name, backend = None, package_name
     path = os.path.abspath(os.fspath(repo_path))
     try:
-        return module_of(open_kernel({"path": path}, backend), package_name=package_name)
+        return module_of(open_kernel({"path": path}, backend), package_name=package_name, backend=backend)
     except NotFoundError as error:
         what = f"package '{package_name}' in" if package_name else "kernel in"
         raise make("not_found", f"Could not find {what} {path}: {error}") from error
@@ -295,7 +299,7 @@ def get_locked_kernel(
     source = _locked_source(repo_id, lockfile, trust_remote_code)
     if local_files_only:
         _must_be_here(source, backend, f"Locked kernel `{repo_id}` was not downloaded")
-    return module_of(open_kernel(source, backend))
+    return module_of(open_kernel(source, backend), backend=backend)
 
 
 def get_kernel_variants(
@@ -326,7 +330,7 @@ def get_loaded_kernels() -> list[LoadedKernel]:
     return list(_loaded_kernels.values())
 
 
-def load_dependencies(kernel: _kernels.Kernel, metadata: Metadata, above: tuple[str, ...] = ()) -> None:
+def load_dependencies(kernel: _kernels.Kernel, metadata: Metadata, backend: str | None, above: tuple[str, ...] = ()) -> None:
     """Loads the kernels that a kernel depends on, each under the rules of this process: nobody consents for them."""
     who = kernel.repo_id or kernel.dir
     if not metadata.kernel_depends:
@@ -336,9 +340,9 @@ def load_dependencies(kernel: _kernels.Kernel, metadata: Metadata, above: tuple[
     from kernels.metadata import Metadata as Parsed
 
     for wanted in metadata.kernel_depends:
-        needed = open_kernel(source_of(wanted.repo_id, wanted.revision, wanted.version, False), kernel.backend or None)
-        load_dependencies(needed, Parsed.of(needed), (*above, who))
-        module_of(needed)
+        needed = open_kernel(source_of(wanted.repo_id, wanted.revision, wanted.version, False), backend)
+        load_dependencies(needed, Parsed.of(needed), backend, (*above, who))
+        _dependencies[kernel, wanted.repo_id] = module_of(needed, backend=backend)
 
 
 def get_kernel_dep(repo_id: str) -> ModuleType:
@@ -355,8 +359,11 @@ def get_kernel_dep(repo_id: str) -> ModuleType:
     kernel = kernel_of(name)
     if kernel is None:
         raise ValueError(f"get_kernel_dep: the caller {name!r} is no kernel")
+    known = _dependencies.get((kernel, repo_id))
+    if known is not None:
+        return known
     for wanted in Parsed.of(kernel).kernel_depends:
         if wanted.repo_id == repo_id:
             source = source_of(repo_id, wanted.revision, wanted.version, False)
-            return module_of(open_kernel(source, kernel.backend or None))
+            return module_of(open_kernel(source, None))
     raise ValueError(f"get_kernel_dep: {kernel!r} does not depend on {repo_id!r} (kernel-depends of its metadata.json)")

@@ -11,20 +11,21 @@ if TYPE_CHECKING:
 
 
 def program() -> str:
-    """The program's path: KERNELS_CLI, else the one beside this package, else what PATH has.
+    """The program's path: where this Python has its scripts, else beside the build tree of this package, else in PATH.
 
     Raises FileNotFoundError when there is none.
     """
     import shutil
+    import sysconfig
 
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    places = (os.environ.get("KERNELS_CLI"), os.path.join(here, "bin", "kernels"), os.path.join(here, "..", "..", "bin", "kernels"))
-    for place in places:
-        if place and os.access(place, os.X_OK):
-            return os.path.normpath(place)
+    for folder in (sysconfig.get_path("scripts"), os.path.join(here, os.pardir, os.pardir, "bin")):
+        place = os.path.normpath(os.path.join(folder, "kernels"))
+        if os.access(place, os.X_OK):
+            return place
     found = shutil.which("kernels")
-    if not found or os.path.realpath(found) == os.path.realpath(sys.argv[0]):
-        raise FileNotFoundError(f"the program `kernels` is missing: looked for {', '.join(p for p in places if p)}, and in PATH")
+    if not found:
+        raise FileNotFoundError("the program `kernels` is missing: it is neither among this Python's scripts nor in PATH")
     return found
 
 
