@@ -322,6 +322,20 @@ static PyObject *report(PyObject *self, PyObject *args)
     return kpy_with_host(model, host, true, do_report, NULL);
 }
 
+static kn_status do_apply(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
+                          kn_error *err)
+{
+    return kn_plan_apply_host(ctx, data, host, plan, err);
+}
+
+PyObject *kpy_plan_apply(PyObject *self, PyObject *args)
+{
+    PyObject *model, *host;
+    if (!PyArg_ParseTuple(args, "OO:apply", &model, &host))
+        return NULL;
+    return kpy_with_host(model, host, true, do_apply, kpy_plan_of(self));
+}
+
 static PyObject *bound(PyObject *self, PyObject *module)
 {
     kpy_place place;

@@ -52,11 +52,12 @@ PyObject *kpy_hook(const char *name);
 int kpy_framework(kn_framework *out);
 
 // Objects around the core's. New references; NULL with an exception.
-PyObject *kpy_mapping_object(kn_mapping *mapping); // mapping.c; takes the reference
-kn_mapping *kpy_mapping_of(PyObject *object);      // borrowed; NULL with TypeError
-PyObject *kpy_plan_object(kn_plan *plan);          // plan.c; takes the plan
-kn_plan *kpy_plan_of(PyObject *object);            // borrowed; NULL with TypeError
-PyObject *kpy_trace_list(const kn_trace *trace);   // plan.c
+PyObject *kpy_mapping_object(kn_mapping *mapping);        // mapping.c; takes the reference
+kn_mapping *kpy_mapping_of(PyObject *object);             // borrowed; NULL with TypeError
+PyObject *kpy_plan_object(kn_plan *plan);                 // plan.c; takes the plan
+kn_plan *kpy_plan_of(PyObject *object);                   // borrowed; NULL with TypeError
+PyObject *kpy_trace_list(const kn_trace *trace);          // plan.c
+PyObject *kpy_plan_apply(PyObject *plan, PyObject *args); // host.c: the method of Plan
 PyObject *
 kpy_kernel_object(const kn_kernel *kernel);       // kernel.c; the same object for the same kernel
 const kn_kernel *kpy_kernel_of(PyObject *object); // borrowed; NULL with TypeError

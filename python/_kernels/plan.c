@@ -191,6 +191,44 @@ static PyObject *plan_json(PyObject *object, PyObject *unused)
     return text;
 }
 
+// --- files ---
+
+static PyObject *plan_write(PyObject *object, PyObject *args)
+{
+    plan_object *self = (plan_object *)object;
+    kn_error err = KN_ERROR_INIT;
+    const char *path;
+    kn_status st;
+    if (!PyArg_ParseTuple(args, "s:write", &path))
+        return NULL;
+    lock(self);
+    Py_BEGIN_ALLOW_THREADS st = kn_plan_write(self->plan, path, &err);
+    Py_END_ALLOW_THREADS PyThread_release_lock(self->lock);
+    return st == KN_OK ? Py_NewRef(Py_None) : kpy_fail(st, &err);
+}
+
+static PyObject *plan_read(PyObject *type, PyObject *args)
+{
+    (void)type;
+    kn_error err = KN_ERROR_INIT;
+    kn_plan *out = NULL;
+    const char *path;
+    kn_status st;
+    if (!PyArg_ParseTuple(args, "s:read", &path))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS st = kn_plan_read(path, &out, &err);
+    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_plan_object(out) : kpy_fail(st, &err);
+}
+
+static PyObject *plan_mapping(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    kn_error err = KN_ERROR_INIT;
+    kn_mapping *out = NULL;
+    const kn_status st = kn_plan_mapping(((plan_object *)object)->plan, &out, &err);
+    return st == KN_OK ? kpy_mapping_object(out) : kpy_fail(st, &err);
+}
+
 // --- the rest of the type ---
 
 static Py_ssize_t plan_length(PyObject *self)
@@ -218,6 +256,10 @@ static PyMethodDef methods[] = {
     {"text", plan_text, METH_NOARGS, "The plan for people."},
     {"json", plan_json, METH_NOARGS, "The plan for programs: docs/plan.schema.json."},
     {"digest", plan_digest, METH_NOARGS, "Equal digests, equal decisions."},
+    {"mapping", plan_mapping, METH_NOARGS, "The kernels that are bound, each at its revision."},
+    {"write", plan_write, METH_VARARGS, "Into a file, whole or not at all."},
+    {"read", plan_read, METH_VARARGS | METH_STATIC, "A file that write made."},
+    {"apply", kpy_plan_apply, METH_VARARGS, "Does what the plan says with a model; a Plan."},
     {NULL, NULL, 0, NULL},
 };
 
