@@ -1,8 +1,10 @@
 // Guard, results, kernel.
 #include "call.h"
 
+#include "layer/program.h"
+
 // Below this much memory a kernel is done before another thread would have taken the GIL.
-enum { GIL_HELD_BYTES = 1 << 18 };
+enum { GIL_HELD_BYTES = 1 << 20 };
 
 // --- the kernel ---
 
@@ -114,34 +116,28 @@ PyObject *kpy_run(const kpy_call *call, const kpy_torch *torch, kpy_values *valu
     kn_tensor_type types[KN_LAYER_PARAMS_MAX];
     kn_value results[KN_LAYER_PARAMS_MAX];
     kpy_output outputs[KN_LAYER_PARAMS_MAX];
+    kni_guard guard;
     kni_call_frame frame;
     PyObject *result = NULL;
     int32_t n = 0;
 
-    kn_mismatch_reason reason =
-        kn_layer_infer(call->layer, &values->args, types, &values->mismatch);
-    if (reason != KN_FITS)
-        goto refused;
-    for (; n < call->n_outputs; ++n) {
-        if (kpy_output_make(torch, &types[n], values->n_tensors ? values->tensors[0] : NULL,
-                            &outputs[n]) < 0) {
-            ++n; // an object may be there
-            goto done;
-        }
-        results[n] = kn_tensor(&outputs[n].dl);
+    const kn_mismatch_reason reason =
+        kni_guard_infer(&guard, call->layer, &values->args, types, &values->mismatch);
+    if (reason != KN_FITS) {
+        values->reason = kn_mismatch_reason_text(reason);
+        return NULL;
     }
-    values->args.outputs = results;
-    values->args.n_outputs = n;
-    reason = kni_layer_prepare(call->layer, &values->args, &frame, &values->mismatch);
-    values->args.outputs = NULL;
-    values->args.n_outputs = 0;
-    if (reason != KN_FITS)
-        goto refused;
+    while (n < call->n_outputs) {
+        PyObject *like = values->n_tensors ? values->tensors[0] : NULL;
+        const int made = kpy_output_make(torch, &types[n], like, &outputs[n]);
+        results[n] = kn_tensor(&outputs[n].dl);
+        ++n; // an object may be there all the same
+        if (made < 0)
+            goto done;
+    }
+    kni_guard_fill(&guard, results, &frame);
     if (kpy_launch(call, torch, call->host->forward, &frame) == 0)
         result = take_results(torch, outputs, n);
-    goto done;
-refused:
-    values->reason = kn_mismatch_reason_text(reason);
 done:
     for (int32_t i = 0; i < n; ++i)
         kpy_output_dispose(&outputs[i]);

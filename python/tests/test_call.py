@@ -18,7 +18,9 @@ Which check's removal makes which test red (each was tried):
 import copy
 import gc
 import io
+import json
 import pickle
+import shutil
 import sys
 import threading
 
@@ -441,11 +443,24 @@ def test_gradients_route(silu, norm):
     assert norm(torch.randn(2, 16)).requires_grad and norm.counts == {"gradients": 1}
 
 
-def test_autocast(build):
-    silu = Layer(build, "activation", "SiluAndMul", Function(ACTIVATIONS["SiluAndMul"]))
+@pytest.mark.parametrize("declared", ["neutral", "lower", None])
+def test_autocast(build, tmp_path, declared):
+    package = shutil.copytree(build / "packages" / "activation", tmp_path / "packages" / "activation")
+    (metadata,) = package.glob("build/*/metadata.json")
+    text = json.loads(metadata.read_text())
+    text["layers"]["SiluAndMul"]["autocast"] = declared
+    if declared is None:
+        del text["layers"]["SiluAndMul"]["autocast"]
+    metadata.write_text(json.dumps(text))
+    layer = Layer(tmp_path, "activation", "SiluAndMul", Function(ACTIVATIONS["SiluAndMul"]))
+    assert layer.call.kernel.layer.autocast == (declared or "")
     with torch.autocast("cpu", torch.bfloat16):
-        silu(X)  # declared neutral
-    assert silu.owned == 0
+        layer(X)
+    assert layer.counts == ({} if declared == "neutral" else {"autocast": 1})
+    layer(X)
+    with torch.autocast("cuda", torch.bfloat16):  # of another device
+        layer(X)
+    assert layer.owned == len(layer.counts)
 
 
 # --- members ---

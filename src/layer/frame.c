@@ -73,6 +73,14 @@ kn_mismatch_reason kni_layer_prepare(const kn_layer *layer, const kn_call_args *
     return reason;
 }
 
+void kni_guard_fill(kni_guard *g, const kn_value *outputs, kni_call_frame *frame)
+{
+    const uint32_t first = g->layer->first[KN_PARAM_OUTPUT];
+    for (uint32_t i = 0; i < g->layer->count[KN_PARAM_OUTPUT]; ++i)
+        g->tensors[first + i] = outputs[i].as.tensor;
+    fill_frame(g, &g->layer->forward, frame);
+}
+
 kn_mismatch_reason kni_layer_prepare_backward(const kn_layer *layer, const kni_backward_args *args,
                                               kni_call_frame *frame, kn_mismatch *out)
 {

@@ -92,16 +92,22 @@ static kn_mismatch_reason infer_list(kni_guard *g, kn_param_list list, kn_tensor
     return KN_FITS;
 }
 
+kn_mismatch_reason kni_guard_infer(kni_guard *g, const kn_layer *layer, const kn_call_args *args,
+                                   kn_tensor_type *out, kn_mismatch *mismatch)
+{
+    kn_mismatch_reason reason = kni_guard_forward(g, layer, args, mismatch);
+    if (reason == KN_FITS)
+        reason = infer_list(g, KN_PARAM_OUTPUT, out);
+    if (reason == KN_FITS && mismatch)
+        *mismatch = (kn_mismatch){.dim = -1};
+    return reason;
+}
+
 kn_mismatch_reason kn_layer_infer(const kn_layer *layer, const kn_call_args *args,
                                   kn_tensor_type *out, kn_mismatch *mismatch)
 {
     kni_guard guard;
-    kn_mismatch_reason reason = kni_guard_forward(&guard, layer, args, mismatch);
-    if (reason == KN_FITS)
-        reason = infer_list(&guard, KN_PARAM_OUTPUT, out);
-    if (reason == KN_FITS && mismatch)
-        *mismatch = (kn_mismatch){.dim = -1};
-    return reason;
+    return kni_guard_infer(&guard, layer, args, out, mismatch);
 }
 
 kn_mismatch_reason kni_layer_infer_backward(const kn_layer *layer, const kni_backward_args *args,

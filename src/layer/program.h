@@ -141,6 +141,13 @@ kn_mismatch_reason kni_guard_backward(kni_guard *guard, const kn_layer *layer,
 KNI_COLD kn_mismatch_reason kni_refuse(kni_guard *guard, uint32_t slot, kn_mismatch_reason reason,
                                        int32_t dim, int64_t came, int64_t wanted);
 
+// A call in two steps, for a host that makes the results between them: kn_layer_infer, and then the arguments of the forward call with
+// results of these types in memory of their own, which is not checked again. The values of `args` stay where they are. infer.c, frame.c
+kn_mismatch_reason kni_guard_infer(kni_guard *guard, const kn_layer *layer,
+                                   const kn_call_args *args, kn_tensor_type *out,
+                                   kn_mismatch *mismatch);
+void kni_guard_fill(kni_guard *guard, const kn_value *outputs, kni_call_frame *frame);
+
 // The type of a result from what the guard has bound. infer.c
 kn_mismatch_reason kni_infer_slot(kni_guard *guard, uint32_t slot, kn_tensor_type *out);
 // The dtype that a rule of references asks for; KNI_DTYPE_NONE: torch promotes these not.
