@@ -1,43 +1,7 @@
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "borrow.h"
-
-// The table of an object's type: 1; 0 when it has none that we understand; -1 with an exception. The last type's is kept.
-static int exchange_api(PyObject *object, const DLPackExchangeAPI **out)
-{
-    static PyTypeObject *kept_type;
-    static const DLPackExchangeAPI *kept_api;
-    PyTypeObject *type = Py_TYPE(object);
-    if (type == kept_type) {
-        *out = kept_api;
-        return 1;
-    }
-    PyObject *capsule = PyObject_GetAttrString((PyObject *)type, "__dlpack_c_exchange_api__");
-    if (!capsule) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
-            return -1;
-        PyErr_Clear();
-        return 0;
-    }
-    const DLPackExchangeAPI *api = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
-    Py_DECREF(capsule);
-    if (!api)
-        return -1;
-    while (api && api->header.version.major > DLPACK_MAJOR_VERSION)
-        api = (const DLPackExchangeAPI *)(const void *)api->header.prev_api;
-    if (!api || api->header.version.major != DLPACK_MAJOR_VERSION ||
-        !api->dltensor_from_py_object_no_sync)
-        return 0;
-    PyTypeObject *before = kept_type;
-    Py_INCREF(type);
-    kept_type = type;
-    kept_api = api;
-    Py_XDECREF(before);
-    *out = api;
-    return 1;
-}
 
 // A lazy negation or conjugation is no part of a DLTensor: the numbers would be wrong without a word.
 static int refuse_lazy(PyObject *object)
@@ -150,7 +114,7 @@ static int complete(kpy_borrowed *out)
 
 int kpy_borrow(PyObject *object, kpy_borrowed *out)
 {
-    int is = exchange_api(object, &out->api);
+    int is = kpy_exchange_api(Py_TYPE(object), &out->api);
     if (is < 0)
         return -1;
     if (is)
@@ -184,62 +148,4 @@ size_t kpy_borrowed_bytes(const kpy_borrowed *borrowed)
     for (int32_t i = 0; i < t->ndim; ++i)
         bytes *= (size_t)t->shape[i];
     return bytes;
-}
-
-typedef int (*set_stream_fn)(int32_t device_type, int32_t device_id, void *stream, void **before);
-
-// Of the libtvm_ffi that kernels are called through, which this process has open.
-static set_stream_fn set_stream(void)
-{
-    static set_stream_fn kept;
-    kn_tvm_ffi tvm_ffi = KN_TVM_FFI_INIT;
-    kn_context *ctx = kept ? NULL : kpy_context();
-    if (!ctx || kn_context_tvm_ffi(ctx, &tvm_ffi, NULL) != KN_OK || !tvm_ffi.path[0])
-        return kept;
-    void *handle = dlopen(tvm_ffi.path, RTLD_NOW | RTLD_NOLOAD);
-    void *symbol = handle ? dlsym(handle, "TVMFFIEnvSetStream") : NULL;
-    memcpy(&kept, &symbol, sizeof(kept));
-    return kept;
-}
-
-static bool is_host_memory(DLDeviceType type)
-{
-    return type == kDLCPU || type == kDLCUDAHost || type == kDLROCMHost;
-}
-
-int kpy_stream_enter(kpy_stream *stream, const kpy_borrowed *tensors, size_t count)
-{
-    void *current = NULL;
-    *stream = (kpy_stream){.device_type = 0};
-    for (size_t i = 0; i < count; ++i) {
-        const DLDevice device = tensors[i].tensor.device;
-        if (!tensors[i].api || is_host_memory(device.device_type))
-            continue;
-        const set_stream_fn set = set_stream();
-        if (!set) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_RuntimeError,
-                                "libtvm_ffi has no TVMFFIEnvSetStream: a kernel would not run on "
-                                "the current stream");
-            return -1;
-        }
-        if (tensors[i].api->current_work_stream(device.device_type, device.device_id, &current) !=
-            0)
-            return -1;
-        if (set((int32_t)device.device_type, device.device_id, current, &stream->before) != 0) {
-            PyErr_SetString(PyExc_RuntimeError, "libtvm_ffi did not take the current stream");
-            return -1;
-        }
-        stream->device_type = (int32_t)device.device_type;
-        stream->device_id = device.device_id;
-        return 0;
-    }
-    return 0;
-}
-
-void kpy_stream_leave(kpy_stream *stream)
-{
-    void *unused = NULL;
-    if (stream->device_type)
-        set_stream()(stream->device_type, stream->device_id, stream->before, &unused);
 }

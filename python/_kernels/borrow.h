@@ -2,9 +2,7 @@
 #ifndef KPY_BORROW_H
 #define KPY_BORROW_H
 
-#include "kpy.h"
-
-#include <dlpack/dlpack.h>
+#include "exchange.h"
 
 typedef struct kpy_borrowed {
     DLTensor tensor;
@@ -19,15 +17,5 @@ int kpy_borrow(PyObject *object, kpy_borrowed *out);
 // Zeros are fine.
 void kpy_borrowed_release(kpy_borrowed *borrowed);
 size_t kpy_borrowed_bytes(const kpy_borrowed *borrowed); // 0 for zeros
-
-// The stream that kernels launch on: that of the first tensor which is not in host memory, as its framework says.
-typedef struct kpy_stream {
-    int32_t device_type; // 0: nothing was set
-    int32_t device_id;
-    void *before;
-} kpy_stream;
-
-int kpy_stream_enter(kpy_stream *stream, const kpy_borrowed *tensors, size_t count);
-void kpy_stream_leave(kpy_stream *stream);
 
 #endif

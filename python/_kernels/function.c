@@ -10,9 +10,6 @@ typedef struct function_object {
     PyObject *name;
 } function_object;
 
-// From this size on other threads of Python run beside the kernel; below it, letting them in costs more than the kernel.
-#define RELEASE_BYTES ((size_t)256 * 1024)
-
 PyObject *kpy_function_object(const kn_function *function, const char *name)
 {
     PyObject *text = PyUnicode_FromString(name);
@@ -100,6 +97,16 @@ static PyObject *result_object(const kn_value *result)
     }
 }
 
+// The stream of the first tensor that is not in host memory.
+static int enter_stream(kpy_stream *stream, const kpy_borrowed *tensors, size_t count)
+{
+    *stream = (kpy_stream){.device_type = 0};
+    for (size_t i = 0; i < count; ++i)
+        if (tensors[i].api && !kpy_is_host_memory(tensors[i].tensor.device))
+            return kpy_stream_enter(stream, tensors[i].api, tensors[i].tensor.device);
+    return 0;
+}
+
 // Calls it on the stream that the tensors' framework works on now.
 static PyObject *call_with(const function_object *self, const kn_value *values,
                            const kpy_borrowed *tensors, size_t count)
@@ -109,11 +116,11 @@ static PyObject *call_with(const function_object *self, const kn_value *values,
     kpy_stream stream;
     size_t bytes = 0;
     kn_status st;
-    if (kpy_stream_enter(&stream, tensors, count) < 0)
+    if (enter_stream(&stream, tensors, count) < 0)
         return NULL;
     for (size_t i = 0; i < count; ++i)
         bytes += kpy_borrowed_bytes(&tensors[i]);
-    PyThreadState *thread = bytes >= RELEASE_BYTES ? PyEval_SaveThread() : NULL;
+    PyThreadState *thread = bytes >= KPY_GIL_HELD_BYTES ? PyEval_SaveThread() : NULL;
     st = kn_function_call(self->function, values, (int32_t)count, &result, &err);
     if (thread)
         PyEval_RestoreThread(thread);

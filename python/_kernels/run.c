@@ -3,9 +3,6 @@
 
 #include "layer/program.h"
 
-// Below this much memory a kernel is done before another thread would have taken the GIL.
-enum { GIL_HELD_BYTES = 1 << 20 };
-
 // --- the kernel ---
 
 static int64_t count_bytes(const kni_call_frame *frame)
@@ -56,20 +53,17 @@ static int exchange_device(const kpy_torch *torch, int32_t device, long *before)
 static int launch_on_gpu(const kpy_torch *torch, DLDevice device, const kn_function *function,
                          const kni_call_frame *frame, kn_status *st, kn_error *err)
 {
-    void *stream = NULL, *stream_before = NULL;
+    kpy_stream stream;
     long device_before;
-    const int32_t type = (int32_t)device.device_type;
     if (exchange_device(torch, device.device_id, &device_before) < 0)
         return -1;
-    int done = torch->api->current_work_stream(device.device_type, device.device_id, &stream);
-    if (done == 0) {
-        function->tvm_ffi->env_set_stream(type, device.device_id, stream, &stream_before);
+    const int done = kpy_stream_enter(&stream, torch->api, device);
+    if (done == 0)
         *st = call_without_gil(function, frame, err);
-        function->tvm_ffi->env_set_stream(type, device.device_id, stream_before, NULL);
-    }
+    kpy_stream_leave(&stream);
     if (device_before >= 0 && device_before != device.device_id &&
         exchange_device(torch, (int32_t)device_before, &device_before) < 0)
-        done = -1;
+        return -1;
     return done;
 }
 
@@ -79,8 +73,8 @@ int kpy_launch(const kpy_call *call, const kpy_torch *torch, const kn_function *
     kn_error err = KN_ERROR_INIT;
     kn_status st = KN_OK;
     if (call->dl_device_type == kDLCPU) {
-        st = count_bytes(frame) < GIL_HELD_BYTES ? call_function(function, frame, &err)
-                                                 : call_without_gil(function, frame, &err);
+        st = count_bytes(frame) < KPY_GIL_HELD_BYTES ? call_function(function, frame, &err)
+                                                     : call_without_gil(function, frame, &err);
     } else {
         DLDevice device = {(DLDeviceType)call->dl_device_type, 0};
         for (int32_t i = 0; i < frame->n_args; ++i)

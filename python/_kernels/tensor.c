@@ -35,21 +35,6 @@ static int look_up_question(PyObject *torch, const char *path, kpy_question *out
     return 0;
 }
 
-static int look_up_api(kpy_torch *t)
-{
-    PyObject *capsule = PyObject_GetAttrString((PyObject *)t->tensor, "__dlpack_c_exchange_api__");
-    if (!capsule)
-        return -1;
-    const DLPackExchangeAPI *api = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
-    Py_DECREF(capsule); // the table is the process's
-    while (api && api->header.version.major > DLPACK_MAJOR_VERSION)
-        api = (const DLPackExchangeAPI *)(const void *)api->header.prev_api;
-    if (api && api->header.version.major == DLPACK_MAJOR_VERSION &&
-        api->dltensor_from_py_object_no_sync)
-        t->api = api;
-    return t->api ? 0 : -1;
-}
-
 static int look_up_methods(kpy_torch *t)
 {
     t->requires_grad = PyObject_GetAttrString((PyObject *)t->tensor, "requires_grad");
@@ -83,7 +68,7 @@ static int look_up_all(kpy_torch *t)
         look_up_question(t->torch, "_C._is_any_autocast_enabled", &t->autocast) < 0 ||
         look_up_methods(t) < 0)
         return -1;
-    return look_up_api(t);
+    return kpy_exchange_api(t->tensor, &t->api) == 1 ? 0 : -1;
 }
 
 const kpy_torch *kpy_torch_get(void)

@@ -2,7 +2,7 @@
 #ifndef KPY_TENSOR_H
 #define KPY_TENSOR_H
 
-#include "kpy.h"
+#include "exchange.h"
 
 // A C function of torch's that takes no argument, called without the ways around it.
 typedef struct kpy_question {

@@ -137,6 +137,8 @@ class HostKernel:
     variant: str
     text: str
     level: str
+    def __init__(self, path: str, layer_name: str, strict: bool = False, device_index: int = -1) -> None:
+        """One layer of a package directory, for the CPU: for tests and benchmarks. Kernelize makes the others."""
 
 class Host(Protocol):
     """kernels._torch.host: what the core asks of PyTorch. `cls` is a module's class; a function of use_kernelized_func has its own."""
@@ -203,7 +205,8 @@ class Call:
         """Guard and kernel alone: the result, a tuple of results, or NotImplemented when the guard refuses (which is counted)."""
     def run_backward(self, values: Sequence[Any], outputs: Sequence[Any] | None, grads: Sequence[Any], needs: Sequence[bool], /) -> tuple[Any, ...] | None:
         """Gradients in the order of inputs, then members; None where not needed. values: inputs, then members, as they were in forward.
-        None: the guard refuses."""
+        outputs: the results, or None. grads: in the order of the layer's backward, which they are made dense and cast for; None: zeros.
+        needs: for each of the values. None: the guard refuses."""
     def members(self, module: Any, /) -> tuple[Any, ...] | None:
         """The members' values; None when one is missing or no plain one."""
     def count(self, module: Any, reason: str, /) -> None: ...

@@ -157,8 +157,6 @@ kn_status kni_tvm_ffi_open(const char *path, kni_tvm_ffi *out, kn_error *err)
         st = find_symbol(handle, "TVMFFIObjectDecRef", &api.object_dec_ref, err);
     if (st == KN_OK)
         st = find_symbol(handle, "TVMFFIErrorMoveFromRaised", &api.error_move_from_raised, err);
-    if (st == KN_OK)
-        st = find_symbol(handle, "TVMFFIEnvSetStream", &api.env_set_stream, err);
     if (st != KN_OK || !get_version)
         return st; // what was opened stays: threads may run in it
     get_version(&api.version);

@@ -11,8 +11,6 @@ typedef struct kni_tvm_ffi {
     TVMFFIVersion version;
     int (*object_dec_ref)(TVMFFIObjectHandle object);
     void (*error_move_from_raised)(TVMFFIObjectHandle *error);
-    // Sets the calling thread's stream of a device, which kernels launch on; takes the one before.
-    int (*env_set_stream)(int32_t device_type, int32_t device_id, void *stream, void **before);
     const char *path; // of its file, as long as the process lives; "" when it cannot be told
     bool was_loaded;  // by somebody else, before this library asked
 } kni_tvm_ffi;
