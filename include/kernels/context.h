@@ -192,7 +192,7 @@ KN_API kn_status kn_kernel_check_file(const kn_kernel *kernel, const char *file,
 typedef struct kn_function kn_function;
 
 /**
- * By name, without the __tvm_ffi_ prefix. Error: KN_ERR_NOT_FOUND; KN_ERR_LOAD for a kernel that was chosen for a device which
+ * By name, without the __tvm_ffi_ prefix. Error: KN_ERR_NOT_FOUND; KN_ERR_UNSUPPORTED for one that the host imports; KN_ERR_LOAD for a kernel that was chosen for a device which
  * KERNELS_DEVICE or the context's option describes and which is not here: such a kernel serves plans, and its code is not loaded.
  */
 KN_API kn_status kn_kernel_function(const kn_kernel *kernel, const char *name,

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "kernels/package.h"
+#include "package/variant.h"
 
 struct kn_listing {
     kni_names names; // sorted
@@ -52,6 +53,14 @@ static kn_status add_children(kn_listing *listing, const char *dir, kn_error *er
     return st;
 }
 
+// The first packages have no metadata.json: the directory's name tells.
+static bool is_variant(const char *dir, const char *metadata)
+{
+    kni_variant variant;
+    return kni_file_exists(metadata) ||
+           kni_variant_parse(kni_span_of(kni_path_basename(dir)), &variant, NULL) == KN_OK;
+}
+
 static kn_status fill(kn_listing *listing, const char *dir, kn_error *err)
 {
     bool has_build = false;
@@ -60,7 +69,7 @@ static kn_status fill(kn_listing *listing, const char *dir, kn_error *err)
     kn_status st = KN_OK;
     if (!metadata || !build)
         st = kni_no_memory(err);
-    else if (kni_file_exists(metadata))
+    else if (is_variant(dir, metadata))
         st = add(listing, dir, err);
     else if ((st = is_own_directory(build, &has_build, err)) == KN_OK)
         st = add_children(listing, has_build ? build : dir, err);
