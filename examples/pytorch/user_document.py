@@ -58,8 +58,8 @@ def raises(exception, call):
 
 def served_by(model):
     """What serves the model's first extensible layer: repository, revision's ref aside, and layer; None: its own forward."""
-    record = kernels.report(model).to_dict()["records"][0]
-    return (record["repository"], record["layer_name"]) if record["outcome"] == "kernel" else None
+    record = kernels.report(model).records[0]
+    return (record.repository, record.layer_name) if record.outcome == "kernel" else None
 
 
 class Said(logging.Handler):
@@ -218,7 +218,7 @@ kernel_layer_mapping = {
 def revision_of(mapping):
     with use_kernel_mapping(mapping, inherit_mapping=False):
         model = kernelize(make(), mode=Mode.INFERENCE, **on)
-    return kernels.report(model).to_dict()["records"][0]["revision"]
+    return kernels.report(model).records[0].revision
 
 
 def only(version=None, revision=None):
@@ -260,8 +260,8 @@ def chosen(registered, mode):
     table = {m: LayerRepository(f"kernels-community/{repositories[NAMES[m]]}", layer_name="SiluAndMul") for m in registered}
     with use_kernel_mapping({"SiluAndMul": {"cuda": table}}, inherit_mapping=False):
         model = kernelize(make(), mode=mode, **on)
-    record = kernels.report(model).to_dict()["records"][0]
-    return None if record["outcome"] != "kernel" else record["mode_used"]
+    record = kernels.report(model).records[0]
+    return None if record.outcome != "kernel" else record.mode_used
 
 
 with use_kernel_mapping(kernel_layer_mapping, inherit_mapping=False):
@@ -280,7 +280,7 @@ for mode in (INFERENCE | COMPILE, TRAINING | COMPILE):
     check(f"{mode} uses FALLBACK where INFERENCE and TRAINING are registered",
           chosen([Mode.FALLBACK, INFERENCE, TRAINING], mode) == "FALLBACK")
 check("a kernel registered without a mode is registered under FALLBACK",
-      kernels.report(kernelize(make(), mode=INFERENCE, **on)).to_dict()["records"][0]["mode_used"] == "FALLBACK")
+      kernels.report(kernelize(make(), mode=INFERENCE, **on)).records[0].mode_used == "FALLBACK")
 
 print("Registering kernels for specific CUDA capabilities")
 
