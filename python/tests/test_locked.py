@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 import kernels
-from kernels.lockfile import write_egg_lockfile
 
 ACTIVATION = "kernels-community/activation"
 PROJECT = f'[tool.kernels.dependencies]\n"{ACTIVATION}" = 1\n'
@@ -52,87 +51,6 @@ def test_load_kernel_never_downloads(run_python, lock):
     for code in (load, local):
         run_python(code)
         run_python(code, env={"HF_HUB_OFFLINE": "1"})
-
-
-CALLER = """
-import kernels
-
-def by_load():
-    return kernels.load_kernel("kernels-community/activation")
-
-def by_get():
-    return kernels.get_locked_kernel("kernels-community/activation")
-
-def by_repository():
-    return kernels.LockedLayerRepository("kernels-community/activation", layer_name="SiluAndMul")
-
-def not_locked():
-    return kernels.load_kernel("kernels-community/rotary")
-"""
-
-
-def _install(site, name, lock=None):
-    (site / name).mkdir(parents=True)
-    (site / name / "__init__.py").write_text(CALLER)
-    info = site / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "top_level.txt").write_text(f"{name}\n")
-    if lock is not None:
-        (info / "kernels.lock").write_bytes(lock.read_bytes())
-
-
-def test_the_callers_own_lock(run_python, lock, tmp_path, build):
-    site = tmp_path / "site"
-    _install(site, "has_lock", lock)
-    _install(site, "has_none")
-    path = {"PYTHONPATH": f"{build / 'python'}:{site}"}
-    done = run_python(
-        "import has_lock, has_none, kernels\n"
-        "module = has_lock.by_get()\n"
-        "assert has_lock.by_load() is module\n"
-        "print(kernels.get_loaded_kernels()[0].repo_info.revision)\n"
-        "print(has_lock.by_repository())\n"
-        "for call in (has_none.by_get, has_none.by_load, has_none.by_repository, has_lock.not_locked):\n"
-        "    try: call()\n"
-        "    except ValueError as error: assert 'is not locked. Please lock it with' in str(error), error\n"
-        "    else: raise SystemExit(f'{call} found a lock')\n",
-        env=path,
-    )
-    revision, text = done.stdout.splitlines()
-    assert revision == _commit(lock) and "has_lock-1.0.dist-info/kernels.lock" in text
-
-
-class Command:
-    """What setuptools' egg_info command does with metadata files."""
-
-    def __init__(self):
-        self.done = []
-
-    def write_file(self, what, filename, data):
-        self.done.append(("write", what, filename, data))
-
-    def delete_file(self, filename):
-        self.done.append(("delete", filename))
-
-
-@pytest.mark.parametrize("project, lock_text, stale, done", [
-    (PROJECT, "[]", False, [("write", "kernels.lock", "egg/kernels.lock", "[]")]),
-    (PROJECT, None, False, []),
-    (PROJECT, None, True, [("delete", "egg/kernels.lock")]),
-    ("[project]\n", "[]", False, []),
-    (None, "[]", False, []),
-])  # fmt: skip
-def test_the_hook_of_setuptools(tmp_path, monkeypatch, caplog, project, lock_text, stale, done):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "egg").mkdir()
-    for name, text in (("pyproject.toml", project), ("kernels.lock", lock_text), ("egg/kernels.lock", "old" if stale else None)):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-    command = Command()
-    write_egg_lockfile(command, "kernels.lock", "egg/kernels.lock")
-    assert command.done == done
-    assert ("kernels lock" in caplog.text) == (project == PROJECT and lock_text is None)
 
 
 def test_install_kernel(hub, lock, run_python):
