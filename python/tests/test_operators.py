@@ -1,4 +1,4 @@
-"""Native layers in graphs and under dispatch modes: the operator stands in them, with the numbers of the own forward."""
+"""Native layers in graphs and under dispatch modes: there is the operator, with the numbers of the own forward."""
 
 import inspect
 
