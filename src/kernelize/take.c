@@ -126,10 +126,19 @@ static kn_status find_native(const kni_request *request, const kni_decision *d, 
 }
 
 // The host loads a layer of its own kind, or holds its class against a native one. Error: the host's, and KN_ERR_NO_MEMORY.
-static kn_status ask_host(const kn_host *host, const kni_offer *offer, kni_decision *d, found *f,
-                          kn_error *why)
+static kn_status ask_host(const kni_request *request, const kn_host *host, const kni_offer *offer,
+                          kni_decision *d, found *f, kn_error *why)
 {
     const bool is_native = f->kernel.layer != NULL;
+    if (!is_native && offer->kernel && kni_kernel_is_planned(offer->kernel)) {
+        if (!kni_request_is_dry(request))
+            return kn_error_set(why, KN_ERR_LOAD,
+                                "%s: is planned for a device that is not here: its code is not "
+                                "loaded",
+                                d->reference);
+        f->has_backward = f->can_torch_compile = true; // who could say no is not asked
+        return KN_OK;
+    }
     if (!host || !host->load)
         return is_native ? KN_OK
                          : kn_error_set(why, KN_ERR_UNSUPPORTED,
@@ -200,7 +209,7 @@ kn_status kni_take_layer(const kni_request *request, const kn_host *host, const 
     if (is_native && cls->signature &&
         kn_layer_agree(cls->signature, f.kernel.layer, &why) != KN_OK)
         return disagree(d, cls, f.kernel.layer, &why, err);
-    st = ask_host(host, offer, d, &f, &why);
+    st = ask_host(request, host, offer, d, &f, &why);
     if (st != KN_OK)
         return refuse(request, d, st == KN_ERR_LAYER, st, &why, err);
     if (check_mode(request, d, &f, &go_on) != KN_OK)

@@ -3,6 +3,8 @@
 
 #include "kernelize/world.h"
 
+static const kn_framework torch_213 = {sizeof(kn_framework), 2, 13, "cxx11"};
+
 // A model of one module, of a framework that loads layers of its own.
 typedef struct loader {
     kn_status refuses; // what `load` answers, with `text`
@@ -112,6 +114,7 @@ static kn_host table_of(loader *l, const kn_entry *entry)
                      .prepare = prepare,
                      .commit = commit,
                      .user = l,
+                     .framework = &torch_213,
                      .load = l->without_load ? NULL : load};
 }
 
@@ -124,7 +127,20 @@ static int thing;
 #define NATIVE(name_)                                                                              \
     .struct_size = sizeof(kn_entry), .layer = "L", .device = "cpu",                                \
     .layer_name = name_ // its path is the package's
+#define HOSTED                                                                                     \
+    .struct_size = sizeof(kn_entry), .layer = "L", .device = "cpu",                                \
+    .layer_name = "Hosted" // of the package that is imported
 #define GIVES .hosted = &thing
+
+// A package of Python that the host imports.
+static void make_hosted(package_dir *out, const char *variant, const char *members)
+{
+    char dir[PACKAGE_PATH_MAX];
+    package_root(out);
+    snprintf(dir, sizeof(dir), "%s/build/%s", out->root, variant);
+    package_text(dir, "__init__.py", "x = 1\n");
+    package_seal(dir, members);
+}
 
 static void test_answers(void **state)
 {
@@ -350,16 +366,75 @@ static void test_answers(void **state)
          "None",
          NULL,
          0},
+        {"a hosted layer",
+         {HOSTED},
+         {.says = {GIVES}},
+         KN_MODE_INFERENCE,
+         0,
+         KN_OUTCOME_KERNEL,
+         KN_OK,
+         0,
+         "",
+         NULL,
+         1},
+        {"a hosted one has no backward",
+         {HOSTED},
+         {.says = {GIVES}},
+         KN_MODE_TRAINING,
+         0,
+         KN_OUTCOME_FALLBACK,
+         KN_OK,
+         KN_FALLBACK_NO_COMPATIBLE_MODE,
+         "it has no backward",
+         NULL,
+         1},
+        {"a hosted one contradicts the class",
+         {HOSTED},
+         {.refuses = KN_ERR_LAYER, .text = "forward takes y"},
+         KN_MODE_INFERENCE,
+         KN_FALLBACK_ALL,
+         KN_OUTCOME_ERROR,
+         KN_ERR_LAYER,
+         0,
+         "forward takes y",
+         NULL,
+         1},
+        {"a hosted one cannot be imported",
+         {HOSTED},
+         {.refuses = KN_ERR_LOAD, .text = "ImportError: no x"},
+         KN_MODE_INFERENCE,
+         KN_FALLBACK_ALL,
+         KN_OUTCOME_FALLBACK,
+         KN_OK,
+         KN_FALLBACK_CANNOT_LOAD,
+         "ImportError: no x",
+         NULL,
+         1},
+        {"a hosted one without load",
+         {HOSTED},
+         {.without_load = true},
+         KN_MODE_INFERENCE,
+         KN_FALLBACK_ALL,
+         KN_OUTCOME_FALLBACK,
+         KN_OK,
+         KN_FALLBACK_CANNOT_LOAD,
+         "takes native layers alone",
+         NULL,
+         0},
     };
+    package_dir hosted;
     (void)state;
+    make_hosted(&hosted, "torch-cpu", "");
     for (size_t i = 0; i < KN_LEN(rows); ++i)
         for (int dry = 0; dry < 2; ++dry) {
             world *w = world_open(NULL);
             loader l = rows[i].answers;
             kn_entry entry = rows[i].entry;
-            const bool is_native = !entry.object.data;
-            if (is_native)
-                entry.path = w->dir.root;
+            const bool is_own = entry.object.data;
+            const bool is_hosted = !is_own && strcmp(entry.layer_name, "Hosted") == 0;
+            const bool is_native = !is_own && !is_hosted;
+            if (!is_own)
+                entry.path = is_native ? w->dir.root : hosted.root;
             const kn_host host = table_of(&l, &entry);
             kn_mapping *map = world_map(w, &entry, 1);
             kn_plan *plan = NULL;
@@ -386,21 +461,23 @@ static void test_answers(void **state)
                     fail_msg("'%s' is not in '%s'", rows[i].reason, r.reason);
             }
             if (l.loads) {
-                assert_int_equal(l.had_kernel, is_native);
+                assert_int_equal(l.had_kernel, !is_own);
                 assert_int_equal(l.had_layer, is_native);
-                assert_ptr_equal(l.object, is_native ? NULL : &thing);
-                assert_string_equal(l.layer_name, is_native ? entry.layer_name : "L");
+                assert_ptr_equal(l.object, is_own ? &thing : NULL);
+                assert_string_equal(l.layer_name, is_own ? "L" : entry.layer_name);
             }
             if (is_bound) {
                 assert_ptr_equal(l.kernel.hosted, is_native ? NULL : &thing);
-                assert_int_equal(l.kernel.kernel != NULL, is_native);
+                assert_int_equal(l.kernel.kernel != NULL, !is_own);
                 assert_int_equal(l.kernel.layer != NULL, is_native);
                 assert_int_equal(l.kernel.forward != NULL, is_native);
                 assert_int_equal(l.kernel.mode, rows[i].mode);
                 assert_int_equal(l.kernel.strict, rows[i].fallback == KN_FALLBACK_NONE);
-                assert_string_equal(l.repository, is_native ? w->dir.root : "Mine(\"x\")");
+                assert_string_equal(l.repository, is_own ? "Mine(\"x\")" : entry.path);
                 assert_string_equal(l.kernel_layer, l.loads ? l.layer_name : entry.layer_name);
-                assert_int_equal(l.variant[0] != 0, is_native);
+                assert_string_equal(l.variant, is_own      ? ""
+                                               : is_native ? PACKAGE_VARIANT
+                                                           : "torch-cpu");
             }
             assert_int_equal(
                 world_lines(w, KN_LOG_WARNING, rows[i].warning) > 0,
@@ -409,6 +486,44 @@ static void test_answers(void **state)
             kn_mapping_unref(map);
             world_close(w);
         }
+    package_remove(&hosted);
+}
+
+// A package for another device than this machine's is planned with, and nothing of it is imported.
+static void test_planned(void **state)
+{
+    package_dir hosted;
+    (void)state;
+    make_hosted(&hosted, "torch-cuda", ", \"backend\": {\"type\": \"cuda\"}");
+    for (int dry = 0; dry < 2; ++dry) {
+        world *w = world_open("cuda:9.0");
+        loader l = {.says = {GIVES}};
+        const kn_entry entry = {.struct_size = sizeof(entry),
+                                .layer = "L",
+                                .device = "cuda",
+                                .layer_name = "Hosted",
+                                .path = hosted.root};
+        const kn_host host = table_of(&l, &entry);
+        kn_mapping *map = world_map(w, &entry, 1);
+        kn_plan *plan = NULL;
+        const kn_status st =
+            kn_kernelize_host(w->ctx, &host,
+                              KN_KERNELIZE_OPTIONS(.mode = KN_MODE_TRAINING, .mapping = map,
+                                                   .flags = dry ? KN_KERNELIZE_DRY_RUN : 0),
+                              &plan, &w->err);
+        if (dry) {
+            world_ok(w, st);
+            assert_int_equal(world_record(plan, 0).outcome, KN_OUTCOME_KERNEL);
+            assert_string_equal(world_record(plan, 0).variant, "torch-cuda");
+        } else {
+            world_fails(w, st, KN_ERR_LOAD, "CANNOT_LOAD|is planned for a device that is not here");
+        }
+        assert_int_equal(l.loads, 0);
+        kn_plan_free(plan);
+        kn_mapping_unref(map);
+        world_close(w);
+    }
+    package_remove(&hosted);
 }
 
 // What a host says of its own repository is what the record says.
@@ -522,9 +637,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_advice),
+        cmocka_unit_test(test_answers),   cmocka_unit_test(test_planned),
+        cmocka_unit_test(test_words),     cmocka_unit_test(test_advice),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
