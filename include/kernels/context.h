@@ -53,6 +53,12 @@ KN_API kn_status kn_context_open(const kn_context_options *opts, kn_context **ou
  * with it. NULL is fine. Threads: after all others. */
 KN_API void kn_context_close(kn_context *ctx);
 
+/**
+ * What references mean is found out anew from here on: a branch may have moved, a hub be there again. Loaded kernels stay loaded, bound
+ * forwards as they are; a question that is under way may still answer what it began with. Threads: any.
+ */
+KN_API void kn_context_forget(kn_context *ctx);
+
 /** Borrowed until the context closes. Threads: any. */
 KN_API kn_machine *kn_context_machine(kn_context *ctx);
 
@@ -136,7 +142,7 @@ typedef struct kn_kernel_options {
  * Loads a kernel, or answers the one that is loaded: resolve, list, choose, fetch, check, load.
  *
  * The same package twice is one kernel; different versions live side by side; threads that ask at once load it once. What was
- * answered for a reference and device stays the answer until the context closes, whatever becomes of the files or the repository. LOCAL_KERNELS
+ * answered for a reference and device stays the answer until kn_context_forget, whatever becomes of the files or the repository. LOCAL_KERNELS
  * (`owner/name=/path:owner/name=/path`), read at each call, puts directories in the place of hub repositories.
  * trace: NULL, or takes every candidate and rule.
  * Error: that of the best variant: KN_ERR_NOT_FOUND, KN_ERR_INCOMPATIBLE, KN_ERR_UNTRUSTED, KN_ERR_UNSUPPORTED, KN_ERR_FORMAT,

@@ -96,6 +96,12 @@ KN_API kn_status kn_hub_open(const kn_hub_options *opts, kn_hub **out, kn_error 
 /** NULL is fine. Threads: after all others. */
 KN_API void kn_hub_close(kn_hub *hub);
 
+/**
+ * Asks the endpoint anew from here on: what it answered so far, failures too, is not the answer any more. What was handed out stays
+ * valid. Threads: any.
+ */
+KN_API void kn_hub_forget(kn_hub *hub);
+
 KN_API bool kn_hub_is_offline(const kn_hub *hub);
 KN_API const char *
 kn_hub_endpoint(const kn_hub *hub); // borrowed until the hub closes; so are the next two

@@ -127,7 +127,16 @@ static PyObject *cache_dir(PyObject *self, PyObject *unused)
     return ctx ? PyUnicode_FromString(kn_hub_cache_dir(kn_context_hub(ctx))) : NULL;
 }
 
+static PyObject *forget(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    if (kpy.ctx) // else nothing was asked yet
+        kn_context_forget(kpy.ctx);
+    return Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
+    {"forget", forget, METH_NOARGS, "What references mean is found out anew from here on."},
     {"is_offline", is_offline, METH_NOARGS, "No socket is opened by this process's kernels."},
     {"endpoint", endpoint, METH_NOARGS, "Where repositories come from."},
     {"cache_dir", cache_dir, METH_NOARGS, "The cache that they are kept in."},

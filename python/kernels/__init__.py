@@ -22,6 +22,7 @@ _HOMES = {
         "LockedLayerRepository",
         "Mode",
         "ROCMProperties",
+        "forget",
         "kernelize",
         "register_kernel_mapping",
         "replace_kernel_forward_from_hub",

@@ -239,3 +239,63 @@ def test_fault_40_read_at_each_call(monkeypatch):
             monkeypatch.setenv("DISABLE_KERNEL_MAPPING", value)
             assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(1) == result
     assert calls
+
+
+def test_fault_20_a_branch_that_moved_is_loaded_anew(hub):
+    """And what runs goes on with what it has."""
+    import torch
+
+    import kernels
+
+    @kernels.use_kernel_forward_from_hub("SiLU")
+    class SiLU(torch.nn.Module):
+        def forward(self, input):
+            return torch.nn.functional.silu(input)
+
+    def push(text):
+        branch = hub.repo("kernels-test/moving").branch("main")
+        branch.package(hub.build, "activation", source=f"https://{text}.invalid/")
+
+    def revision(model):
+        (record,) = kernels.report(model)
+        assert record.outcome == "kernel", record.reason
+        return record.revision
+
+    moving = kernels.LayerRepository("kernels-test/moving", layer_name="SiLU", trust_remote_code=True)
+    with use_kernel_mapping({"SiLU": {"cpu": moving}}):
+        push("one")
+        first = kernels.kernelize(SiLU(), mode=Mode.INFERENCE, device="cpu", use_fallback=False)
+        before = revision(first)
+        push("two")
+        again = kernels.kernelize(SiLU(), mode=Mode.INFERENCE, device="cpu", use_fallback=False)
+        assert revision(again) == before  # one answer for a process, until
+        kernels.forget()
+        second = kernels.kernelize(SiLU(), mode=Mode.INFERENCE, device="cpu", use_fallback=False)
+        assert revision(second) != before == revision(first)
+        assert revision(kernels.kernelize(first, mode=Mode.INFERENCE, device="cpu")) == revision(second)
+
+
+def test_fault_20_what_a_repository_of_ones_own_loaded_can_be_dropped():
+    import torch
+
+    import kernels
+
+    @kernels.use_kernel_forward_from_hub("L")
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    class Newer(Own):
+        added = 1
+
+        def load(self):
+            Newer.added += 1
+            added = Newer.added
+            return type("Kernel", (torch.nn.Module,), {"forward": lambda self, x: x + added})
+
+    own = Newer()
+    with use_kernel_mapping({"L": {"cpu": own}}):
+        assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(0) == 2
+        assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(0) == 2
+        kernels.forget()
+        assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(0) == 3

@@ -106,6 +106,12 @@ void kn_context_close(kn_context *ctx)
     kni_free(ctx);
 }
 
+void kn_context_forget(kn_context *ctx)
+{
+    kn_hub_forget(ctx->hub);
+    kni_kept_forget(&ctx->kept);
+}
+
 kn_machine *kn_context_machine(kn_context *ctx)
 {
     return ctx->machine;

@@ -14,6 +14,7 @@ struct kni_wish {
     kn_device_info device; // its index does not count
     kn_kernel *kernel;     // NULL while a thread works on it
     kn_trace *steps;
+    bool is_dropped; // serves nobody any more; kept, since its steps may be being read
 };
 
 bool kni_kept_init(kni_kept *kept)
@@ -67,7 +68,7 @@ static kni_wish *find_wish(const kni_kept *kept, uint64_t hash, const char *key,
                            const kn_device_info *device)
 {
     kni_wish *wish = kept->wishes;
-    while (wish && (wish->hash != hash || strcmp(wish->key, key) != 0 ||
+    while (wish && (wish->is_dropped || wish->hash != hash || strcmp(wish->key, key) != 0 ||
                     !kni_same_kernels_fit(&wish->device, device)))
         wish = wish->next;
     return wish;
@@ -146,6 +147,15 @@ void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace
     kn_trace_free(steps);
     if (claim)
         free_wish(claim);
+}
+
+void kni_kept_forget(kni_kept *kept)
+{
+    pthread_mutex_lock(&kept->lock);
+    for (kni_wish *wish = kept->wishes; wish; wish = wish->next)
+        wish->is_dropped = true;
+    pthread_cond_broadcast(&kept->settled); // who waits for a dropped one works by itself
+    pthread_mutex_unlock(&kept->lock);
 }
 
 kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn_error *err)

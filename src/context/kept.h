@@ -35,6 +35,9 @@ bool kni_kept_has(kni_kept *kept, const char *key, const kn_device_info *device)
 // Grants the wish (steps: how it was found, taken over), or gives it up with a NULL kernel.
 void kni_kept_leave(kni_kept *kept, kni_wish *claim, kn_kernel *kernel, kn_trace *steps);
 
+// The next wish of each kind is worked on anew. The kernels stay.
+void kni_kept_forget(kni_kept *kept);
+
 // The one kernel of its package, hosted or not: `kernel`, or the one that was loaded from the same directory before, and then `kernel`
 // stays the caller's, as it does without memory.
 kn_status kni_kept_intern(kni_kept *kept, kn_kernel *kernel, kn_kernel **out, kn_error *err);

@@ -79,6 +79,11 @@ void kn_hub_close(kn_hub *hub)
     kni_free(hub);
 }
 
+void kn_hub_forget(kn_hub *hub)
+{
+    kni_memo_forget(hub->memo);
+}
+
 kn_hub kni_hub_as(const kn_hub *hub, char *user_agent)
 {
     kn_hub view = *hub;

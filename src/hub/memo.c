@@ -9,7 +9,8 @@
 typedef struct cell {
     struct cell *next;
     char *key;
-    bool is_busy; // somebody finds the answer
+    bool is_busy;    // somebody finds the answer
+    bool is_dropped; // not the answer any more; kept, since it is borrowed
     kn_error error;
     void *answer;
     void (*dispose)(void *answer);
@@ -57,7 +58,7 @@ void kni_memo_free(kni_memo *memo)
 static cell **find(kni_memo *memo, const char *key)
 {
     cell **at = &memo->cells;
-    while (*at && strcmp((*at)->key, key) != 0)
+    while (*at && ((*at)->is_dropped || strcmp((*at)->key, key) != 0))
         at = &(*at)->next;
     return at;
 }
@@ -90,7 +91,10 @@ static void settle(kni_memo *memo, cell *c, kn_status st)
 {
     c->is_busy = false;
     if (st == KN_ERR_CANCELLED || st == KN_ERR_NO_MEMORY) {
-        *find(memo, c->key) = c->next;
+        cell **at = &memo->cells;
+        while (*at != c)
+            at = &(*at)->next;
+        *at = c->next;
         free_cell(c);
     }
     pthread_cond_broadcast(&memo->settled);
@@ -132,6 +136,24 @@ kn_status kni_memo_get(kni_memo *memo, const char *key, kni_memo_make make, void
     settle(memo, c, st);
     pthread_mutex_unlock(&memo->lock);
     return st;
+}
+
+void kni_memo_forget(kni_memo *memo)
+{
+    pthread_mutex_lock(&memo->lock);
+    for (cell **at = &memo->cells; *at;) {
+        cell *c = *at;
+        if (!c->is_busy && c->error.status != KN_OK) { // nobody borrows a failure
+            *at = c->next;
+            free_cell(c);
+            continue;
+        }
+        c->is_dropped = c->is_dropped || c->is_busy || c->answer;
+        at = &c->next;
+    }
+    // Who waits for a dropped answer asks by itself.
+    pthread_cond_broadcast(&memo->settled);
+    pthread_mutex_unlock(&memo->lock);
 }
 
 bool kni_memo_first(kni_memo *memo, const char *key)

@@ -18,6 +18,9 @@ void kni_memo_free(kni_memo *memo);
 kn_status kni_memo_get(kni_memo *memo, const char *key, kni_memo_make make, void *user,
                        void (*dispose)(void *answer), const void **answer, kn_error *err);
 
+// The next question for each key is asked anew. Answers that are borrowed stay; keys of kni_memo_first too.
+void kni_memo_forget(kni_memo *memo);
+
 // Remembers the key itself. True the first time. False without memory too: what is said once may then not be said.
 bool kni_memo_first(kni_memo *memo, const char *key);
 

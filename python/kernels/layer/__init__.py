@@ -5,7 +5,7 @@ from __future__ import annotations
 from .device import CUDAProperties, Device, ROCMProperties
 from .func import use_kernel_func_from_hub, use_kernelized_func
 from .globals import _KERNEL_MAPPING
-from .kernelize import KernelizeFallback, kernelize
+from .kernelize import KernelizeFallback, forget, kernelize
 from .layer import _validate_layer, replace_kernel_forward_from_hub, use_kernel_forward_from_hub
 from .mode import Mode
 from .repos import (
@@ -37,6 +37,7 @@ __all__ = [
     "ROCMProperties",
     "_KERNEL_MAPPING",
     "_validate_layer",
+    "forget",
     "kernelize",
     "register_kernel_mapping",
     "replace_kernel_forward_from_hub",

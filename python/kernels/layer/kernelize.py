@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Flag
 
 from .. import _kernels
@@ -9,7 +10,7 @@ from .device import device_text
 from .mode import Mode
 from .scope import current_mapping, register_kernel_mapping, use_kernel_mapping
 
-__all__ = ["KernelizeFallback", "kernelize", "register_kernel_mapping", "use_kernel_mapping"]
+__all__ = ["KernelizeFallback", "forget", "kernelize", "register_kernel_mapping", "use_kernel_mapping"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ class KernelizeFallback(Flag):
     CANNOT_LOAD = 16
     DEFAULT = 15
     ALL = 31
+
+
+def forget() -> None:
+    """What branches, versions and repositories of one's own mean is found out anew by the next `kernelize` and `get_kernel`.
+
+    A process asks a hub once for each repository, and keeps the answer, also that it could not be reached. Loaded kernels stay
+    loaded, kernelized models as they are.
+
+    >>> kernels.forget()
+    >>> model = kernels.kernelize(model, mode=Mode.INFERENCE)  # with what the branch holds now
+    """
+    _kernels.forget()
+    layers = sys.modules.get("kernels._torch.layers")
+    if layers is not None:
+        layers.forget()
 
 
 def host() -> Any:

@@ -2,6 +2,7 @@
 #include "hub/memo.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -95,8 +96,45 @@ static void test_threads(void **state)
     kni_memo_free(memo);
 }
 
+static void test_forget(void **state)
+{
+    (void)state;
+    kni_memo *memo = kni_memo_new();
+    maker good = {.status = KN_OK}, bad = {.status = KN_ERR_NETWORK};
+    const void *first = NULL, *second = NULL, *none = NULL;
+    assert_true(kni_memo_first(memo, "said"));
+    assert_int_equal(kni_memo_get(memo, "key", make, &good, kni_free, &first, NULL), KN_OK);
+    assert_int_equal(kni_memo_get(memo, "bad", make, &bad, kni_free, &none, NULL), KN_ERR_NETWORK);
+    kni_memo_forget(memo);
+    assert_string_equal(first, "made"); // borrowed still
+    assert_int_equal(kni_memo_get(memo, "key", make, &good, kni_free, &second, NULL), KN_OK);
+    assert_ptr_not_equal(first, second);
+    assert_int_equal(good.n_made, 2);
+    bad.status = KN_OK;
+    assert_int_equal(kni_memo_get(memo, "bad", make, &bad, kni_free, &none, NULL), KN_OK);
+    assert_false(kni_memo_first(memo, "said"));
+
+    // Forgotten while it is made: who asked has it, who asks later makes it anew.
+    maker slow = {.wait_us = 50000};
+    asker one = {memo, &slow, NULL}, other = {memo, &slow, NULL};
+    pthread_t thread, later;
+    kni_memo_forget(memo);
+    assert_int_equal(pthread_create(&thread, NULL, ask, &one), 0);
+    while (atomic_load(&slow.n_made) == 0)
+        sched_yield();
+    kni_memo_forget(memo);
+    kni_memo_get(memo, "key", make, &good, kni_free, &second, NULL);
+    assert_int_equal(pthread_create(&later, NULL, ask, &other), 0);
+    pthread_join(thread, NULL);
+    pthread_join(later, NULL);
+    assert_string_equal(one.answer, "made");
+    assert_ptr_equal(other.answer, second);
+    kni_memo_free(memo);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_once), cmocka_unit_test(test_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_once), cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_forget)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
