@@ -207,12 +207,24 @@ static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
     return n;
 }
 
-PyObject *kpy_with_host(PyObject *model, PyObject *host, bool looks, kpy_host_call call, void *data)
+// Functions are there once for all models: the host says what that means for others.
+static void tell_of_functions(kpy_run *run)
+{
+    if (PyList_Size(run->functions) == 0)
+        return;
+    PyObject *done = PyObject_CallMethod(run->host, "share", "OO", run->functions, run->model);
+    if (!done)
+        PyErr_WriteUnraisable(run->model); // what is done is done
+    Py_XDECREF(done);
+}
+
+PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_host_call call,
+                        void *data)
 {
     kn_error err = KN_ERROR_INIT;
     kn_framework framework;
     kn_plan *plan = NULL;
-    kpy_run run = {.model = model, .host = host, .looks = looks};
+    kpy_run run = {.model = model, .host = host, .looks = flags & KPY_LOOKS};
     PyObject *advice = NULL, *result = NULL;
     PyObject *children = PyObject_GetAttrString(model, "_modules");
     if (!children) {
@@ -221,10 +233,12 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, bool looks, kpy_host_ca
     }
     Py_DECREF(children);
     run.loaded = PyList_New(0);
+    run.functions = run.loaded ? PyList_New(0) : NULL;
     run.replicate = PyObject_GetAttrString(host, "replicate");
     advice = run.replicate ? PyObject_GetAttrString(host, "advice") : NULL;
     const char *words = advice ? PyUnicode_AsUTF8AndSize(advice, NULL) : NULL;
-    kn_context *ctx = words && run.loaded && kpy_framework(&framework) == 0 ? kpy_context() : NULL;
+    kn_context *ctx =
+        words && run.functions && kpy_framework(&framework) == 0 ? kpy_context() : NULL;
     if (ctx) {
         const kn_host table = {
             .struct_size = sizeof(table),
@@ -251,12 +265,15 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, bool looks, kpy_host_ca
             PyErr_NoMemory();
         else
             result = kpy_plan_object(plan);
+        if (st == KN_OK && (flags & KPY_SWAPS))
+            tell_of_functions(&run);
         if (!result && st == KN_OK && run.failed)
             kn_plan_free(plan);
         kpy_forget();
     }
     kpy_walk_dispose(&run);
     Py_XDECREF(run.loaded);
+    Py_XDECREF(run.functions);
     Py_XDECREF(run.replicate);
     Py_XDECREF(advice);
     return result;
@@ -301,7 +318,8 @@ static PyObject *kernelize(PyObject *self, PyObject *args, PyObject *keywords)
     // A device that is given settles it, but for the number of a GPU.
     const bool looks =
         !options.device || (strcmp(options.device, "cpu") != 0 && !strchr(options.device, ':'));
-    return kpy_with_host(model, host, looks, do_kernelize, &options);
+    return kpy_with_host(model, host, (looks ? KPY_LOOKS : 0) | (dry_run ? 0 : KPY_SWAPS),
+                         do_kernelize, &options);
 }
 
 static PyObject *unkernelize(PyObject *self, PyObject *args)
@@ -310,7 +328,7 @@ static PyObject *unkernelize(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "OO", &model, &host))
         return NULL;
-    return kpy_with_host(model, host, false, do_unkernelize, NULL);
+    return kpy_with_host(model, host, KPY_SWAPS, do_unkernelize, NULL);
 }
 
 static PyObject *report(PyObject *self, PyObject *args)
@@ -319,7 +337,7 @@ static PyObject *report(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "OO", &model, &host))
         return NULL;
-    return kpy_with_host(model, host, true, do_report, NULL);
+    return kpy_with_host(model, host, KPY_LOOKS, do_report, NULL);
 }
 
 static kn_status do_apply(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,

@@ -1,11 +1,11 @@
-// Kernelize over Python modules, as its files see each other: walk.c meets the modules, bind.c swaps their forwards, host.c is the table
+// Kernelize over Python modules, as its files see each other: walk.c meets the modules and class.c their classes, bind.c swaps their forwards, host.c is the table
 // that the core is given and what Python calls.
 #ifndef KPY_HOST_H
 #define KPY_HOST_H
 
 #include "kpy.h"
 
-// From pointers to pointers; a key is not NULL.
+// map.c. From pointers to pointers; a key is not NULL.
 typedef struct kpy_map {
     const void **keys;
     void **values;
@@ -60,12 +60,21 @@ typedef struct kpy_run {
     bool device_is_meta;
     PyObject *loaded;    // what host.load answered: the core borrows from it
     PyObject *replicate; // host.replicate
+    PyObject *functions; // that were met, a list
     bool failed;         // a swap had no memory
 } kpy_run;
 
 // The GIL in a callback of the core: held already, or taken for as long.
 bool kpy_run_take(kpy_run *run);
 void kpy_run_give(kpy_run *run, bool taken);
+
+// class.c. What the host says of a class, asked once a run. NULL with an exception.
+kpy_class *kpy_class_find(kpy_run *run, PyObject *type);
+// Whether the module is the host's to replace: its condition, and what stands in the place of its forward. 0, or -1 with an exception.
+int kpy_class_settle(kpy_run *run, kpy_module *m);
+// A module that cannot be looked into is shown, as one without a layer name.
+int kpy_class_refuse_compiled(kpy_module *m);
+void kpy_classes_dispose(kpy_run *run);
 
 // walk.c; names that are looked up in dictionaries are made once.
 int kpy_walk_init(void);

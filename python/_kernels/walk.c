@@ -5,8 +5,7 @@
 
 #include "host.h"
 
-static PyObject *s_modules, *s_parameters, *s_buffers, *s_functions, *s_hook, *s_old_forward,
-    *s_device, *s_condition;
+static PyObject *s_modules, *s_parameters, *s_buffers, *s_functions, *s_hook, *s_device;
 
 int kpy_walk_init(void)
 {
@@ -15,154 +14,10 @@ int kpy_walk_init(void)
         const char *text;
     } names[] = {{&s_modules, "_modules"}, {&s_parameters, "_parameters"},
                  {&s_buffers, "_buffers"}, {&s_functions, "_kernel_funcs"},
-                 {&s_hook, "_hf_hook"},    {&s_old_forward, "_old_forward"},
-                 {&s_device, "device"},    {&s_condition, "kernel_condition"}};
+                 {&s_hook, "_hf_hook"},    {&s_device, "device"}};
     for (size_t i = 0; i < KN_LEN(names); ++i)
         if (!(*names[i].to = PyUnicode_InternFromString(names[i].text)))
             return -1;
-    return 0;
-}
-
-// --- pointers ---
-
-static size_t slot_of(const kpy_map *map, const void *key)
-{
-    uint64_t h = (uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15u;
-    size_t at = (size_t)(h >> 32) & (map->capacity - 1);
-    while (map->keys[at] && map->keys[at] != key)
-        at = (at + 1) & (map->capacity - 1);
-    return at;
-}
-
-void *kpy_map_get(const kpy_map *map, const void *key)
-{
-    return map->capacity ? map->values[slot_of(map, key)] : NULL;
-}
-
-static bool grow(kpy_map *map)
-{
-    kpy_map larger = {.capacity = map->capacity ? map->capacity * 2 : 64, .count = map->count};
-    larger.keys = calloc(larger.capacity, sizeof(*larger.keys));
-    larger.values = calloc(larger.capacity, sizeof(*larger.values));
-    if (!larger.keys || !larger.values) {
-        kpy_map_dispose(&larger);
-        return false;
-    }
-    for (size_t i = 0; i < map->capacity; ++i) {
-        if (!map->keys[i])
-            continue;
-        const size_t at = slot_of(&larger, map->keys[i]);
-        larger.keys[at] = map->keys[i];
-        larger.values[at] = map->values[i];
-    }
-    kpy_map_dispose(map);
-    *map = larger;
-    return true;
-}
-
-void **kpy_map_at(kpy_map *map, const void *key)
-{
-    if (map->count * 2 >= map->capacity && !grow(map))
-        return NULL;
-    const size_t at = slot_of(map, key);
-    if (!map->keys[at]) {
-        map->keys[at] = key;
-        map->count += 1;
-    }
-    return &map->values[at];
-}
-
-void kpy_map_dispose(kpy_map *map)
-{
-    free((void *)map->keys);
-    free(map->values);
-    *map = (kpy_map){0};
-}
-
-// --- classes ---
-
-static void free_class(kpy_class *cls)
-{
-    while (cls) {
-        kpy_class *next = cls->variants;
-        Py_XDECREF(cls->type);
-        Py_XDECREF(cls->name);
-        Py_XDECREF(cls->layer);
-        Py_XDECREF(cls->refusal);
-        Py_XDECREF(cls->condition);
-        free(cls);
-        cls = next;
-    }
-}
-
-// What the host says of a class, asked once a run. NULL with an exception.
-static kpy_class *describe(kpy_run *run, PyObject *type)
-{
-    void **place = kpy_map_at(&run->classes, type);
-    if (!place) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    if (*place)
-        return *place;
-    kpy_class *cls = calloc(1, sizeof(*cls));
-    if (!cls) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    Py_INCREF(type);
-    cls->type = type;
-    PyObject *answer = PyObject_CallMethod(run->host, "describe", "O", type);
-    if (!answer || !PyArg_ParseTuple(answer, "UOO", &cls->name, &cls->layer, &cls->refusal)) {
-        cls->name = cls->layer = cls->refusal = NULL;
-        goto failed;
-    }
-    Py_INCREF(cls->name);
-    Py_INCREF(cls->layer);
-    Py_INCREF(cls->refusal);
-    Py_CLEAR(answer);
-    if (cls->layer != Py_None && !(cls->condition = PyObject_GetAttr(type, s_condition))) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
-            goto failed;
-        PyErr_Clear();
-    }
-    if (cls->condition == Py_None)
-        Py_CLEAR(cls->condition);
-    place = kpy_map_at(&run->classes, type); // describe may have grown it
-    if (!place) {
-        PyErr_NoMemory();
-        goto failed;
-    }
-    *place = cls;
-    return cls;
-failed:
-    Py_XDECREF(answer);
-    free_class(cls);
-    return NULL;
-}
-
-// Gives a module the variant of its class that is refused for a reason of the module's own. Steals `refusal`, which may be NULL with an
-// exception. 0, or -1 with an exception.
-static int refuse(kpy_module *m, PyObject *refusal)
-{
-    kpy_class *cls = m->cls, *v = cls->variants;
-    if (!refusal)
-        return -1;
-    while (v && PyUnicode_Compare(v->refusal, refusal) != 0)
-        v = v->variants;
-    if (v || !(v = calloc(1, sizeof(*v)))) {
-        Py_DECREF(refusal);
-        m->cls = v;
-        return v ? 0 : (PyErr_NoMemory(), -1);
-    }
-    *v = *cls;
-    v->refusal = refusal;
-    v->condition = NULL;
-    Py_INCREF(v->type);
-    Py_INCREF(v->name);
-    Py_INCREF(v->layer);
-    cls->variants = v;
-    m->cls = v;
     return 0;
 }
 
@@ -261,6 +116,33 @@ static int look_at_hook(kpy_run *run, PyObject *dict, kn_host_module *met)
     return done;
 }
 
+// A traced module tells its modules as an attribute alone.
+static bool has_hidden_modules(PyObject *object)
+{
+    PyObject *modules = PyObject_GetAttr(object, s_modules);
+    const bool hidden = modules && !PyDict_Check(modules);
+    PyErr_Clear();
+    Py_XDECREF(modules);
+    return hidden;
+}
+
+// A ScriptModule's tensors are behind its methods.
+static int look_at_compiled(kpy_run *run, PyObject *object, kn_host_module *met)
+{
+    PyObject *all = PyObject_CallMethod(object, "parameters", NULL);
+    PyObject *tensor = all ? PyIter_Next(all) : NULL;
+    PyObject *device = tensor ? PyObject_GetAttr(tensor, s_device) : NULL;
+    if (device && ask_device(run, device) == 0 && !run->device_is_meta) {
+        met->device = run->device_type;
+        met->device_index = run->device_index;
+        run->found |= met->device != KN_DEVICE_NONE;
+    }
+    Py_XDECREF(device);
+    Py_XDECREF(tensor);
+    Py_XDECREF(all);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int look(kpy_run *run, PyObject *dict, kn_host_module *met)
 {
     bool meta = false;
@@ -323,33 +205,9 @@ void kpy_walk_dispose(kpy_run *run)
         run->chunks = chunk->next;
         free(chunk);
     }
-    for (size_t i = 0; i < run->classes.capacity; ++i)
-        free_class(run->classes.values[i]);
-    kpy_map_dispose(&run->classes);
+    kpy_classes_dispose(run);
     kpy_map_dispose(&run->seen);
     Py_CLEAR(run->device);
-}
-
-// Whether the module is the host's to replace: its condition, and what stands in the place of its forward. 0, or -1 with an exception.
-static int settle_class(kpy_run *run, kpy_module *m)
-{
-    kpy_place place;
-    if (m->cls->condition) {
-        PyObject *answer = PyObject_CallFunctionObjArgs(m->cls->condition, m->object, NULL);
-        const int yes = answer ? PyObject_IsTrue(answer) : -1;
-        Py_XDECREF(answer);
-        if (yes < 0)
-            return -1;
-        if (!yes)
-            return refuse(m, PyUnicode_FromString(
-                                 "the condition of its class (condition=) declined the module"));
-    }
-    int done = kpy_place_find(m->object, run->replicate, &place);
-    if (done == 0 && place.state != KN_HOST_OWN && place.state != KN_HOST_KERNEL)
-        done = refuse(m, PyObject_CallMethod(run->host, "foreign", "OO", place.value,
-                                             place.state == KN_HOST_FOREIGN ? Py_False : Py_True));
-    kpy_place_dispose(&place);
-    return done;
 }
 
 static int push(walk *w, PyObject *children, kpy_module *owner)
@@ -366,22 +224,6 @@ static int push(walk *w, PyObject *children, kpy_module *owner)
     }
     Py_INCREF(children);
     w->stack[w->depth++] = (frame){children, 0, owner};
-    return 0;
-}
-
-// A module that cannot be looked into is shown, as one without a layer name.
-static int refuse_compiled(kpy_module *m)
-{
-    if (refuse(m, PyUnicode_FromString("a ScriptModule: its layers are compiled already; kernelize "
-                                       "the model before it is scripted")) < 0)
-        return -1;
-    if (m->cls->layer != Py_None)
-        return 0;
-    PyObject *nameless = PyUnicode_FromString("");
-    if (!nameless)
-        return -1;
-    Py_DECREF(m->cls->layer);
-    m->cls->layer = nameless;
     return 0;
 }
 
@@ -423,22 +265,25 @@ static kn_status enter(walk *w, PyObject *object, PyObject *name, kpy_module *pa
     kpy_module *m = dict ? add(run, object, name, parent, is_function) : NULL;
     if (!m)
         goto raised;
-    m->cls = describe(run, (PyObject *)Py_TYPE(object));
+    m->cls = kpy_class_find(run, (PyObject *)Py_TYPE(object));
     if (!m->cls)
+        goto raised;
+    if (is_function && PyList_Append(run->functions, object) < 0)
         goto raised;
     if (!is_function) {
         children = PyDict_GetItemWithError(dict, s_modules);
-        compiled = children && !PyDict_Check(children);
         if (!children && PyErr_Occurred())
             goto raised;
-        if (compiled && refuse_compiled(m) < 0)
+        compiled = children ? !PyDict_Check(children) : has_hidden_modules(object);
+        if (compiled && kpy_class_refuse_compiled(m) < 0)
             goto raised;
     }
     kn_host_module met = {.module = m, .depth = (uint32_t)(w->depth + is_function)};
     met.extensible = m->cls->layer != Py_None;
-    if (met.extensible && !compiled && m->cls->refusal == Py_None && settle_class(run, m) < 0)
+    if (met.extensible && !compiled && m->cls->refusal == Py_None && kpy_class_settle(run, m) < 0)
         goto raised;
-    if (run->looks && !is_function && !compiled && look(run, dict, &met) < 0)
+    if (run->looks && !is_function &&
+        (compiled ? look_at_compiled(run, object, &met) : look(run, dict, &met)) < 0)
         goto raised;
     met.cls = m->cls;
     st = w->visit(&met, w->data, w->err);

@@ -161,6 +161,8 @@ class Host(Protocol):
         and class contradict each other; every other exception that it cannot be loaded."""
     def prepare(self, cls: type, kernel: HostKernel) -> FunctionType:
         """The forward of instances: a function object of its own for each kernel. Asked once for each class, kernel and own forward."""
+    def share(self, functions: list[Any], model: Any) -> None:
+        """Functions of use_kernelized_func were met by a call that may have swapped their forwards."""
     def capability(self, device: str, index: int) -> int:
         """-1: not known."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kernels._torch import copies, forward, layers, validate
+from kernels._torch.functions import share
 from kernels._torch.copies import replicate
 from kernels.errors import LayerError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LayerError", "advice", "capability", "describe", "device", "foreign", "hook_device", "load", "prepare", "replicate",
+    "share",
 ]  # fmt: skip
 
 # Where a warning that nothing was replaced sends its reader.

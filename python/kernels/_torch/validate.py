@@ -41,7 +41,7 @@ def _check_class(layer: type, cls: type, forward: Any, own_forward: Any, text: s
     start = f"Forward signature of {text} does not match `{cls.__name__}`"
     if len(given) != len(own):
         raise LayerError(f"{start}: different number of arguments ({len(given)} instead of {len(own)}).")
-    for one, other in zip(given, own):
+    for one, other in zip(given[1:], own[1:]):  # self is given by the binding
         if one.kind != other.kind:
             raise LayerError(
                 f"{start}: different kind of arguments (`{one}` is {one.kind.description} instead of {other.kind.description})."
@@ -59,10 +59,10 @@ def _parameters(forward: Any) -> list[inspect.Parameter] | None:
 def _differences(given: list[inspect.Parameter], own: list[inspect.Parameter], cls: type, text: str) -> str | None:
     """Names and defaults: calls by place do not notice them."""
     found = []
-    for at, (one, other) in enumerate(zip(given, own)):
-        if at and one.name != other.name and one.kind in _NAMED:
+    for one, other in zip(given[1:], own[1:]):
+        if one.name != other.name and one.kind in _NAMED:
             found.append(f"`{other.name}` is called `{one.name}`")
-        if at and not _same(one.default, other.default):
+        if not _same(one.default, other.default):
             found.append(f"`{one}` instead of `{other}`")
     if not found:
         return None
