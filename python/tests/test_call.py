@@ -154,6 +154,22 @@ def strict(build):
     return Layer(build, "activation", "SiluAndMul", Function(ACTIVATIONS["SiluAndMul"]), strict=True)
 
 
+@pytest.fixture
+def changed(build, tmp_path):
+    """changed(**fields): SiluAndMul of a package that says something else of it; None: nothing."""
+
+    def change(**fields):
+        package = shutil.copytree(build / "packages" / "activation", tmp_path / "packages" / "activation")
+        (metadata,) = package.glob("build/*/metadata.json")
+        text = json.loads(metadata.read_text())
+        said = text["layers"]["SiluAndMul"]
+        text["layers"]["SiluAndMul"] = {k: v for k, v in {**said, **fields}.items() if v is not None}
+        metadata.write_text(json.dumps(text))
+        return Layer(tmp_path, "activation", "SiluAndMul", Function(ACTIVATIONS["SiluAndMul"]))
+
+    return change
+
+
 # --- values ---
 
 
@@ -444,15 +460,8 @@ def test_gradients_route(silu, norm):
 
 
 @pytest.mark.parametrize("declared", ["neutral", "lower", None])
-def test_autocast(build, tmp_path, declared):
-    package = shutil.copytree(build / "packages" / "activation", tmp_path / "packages" / "activation")
-    (metadata,) = package.glob("build/*/metadata.json")
-    text = json.loads(metadata.read_text())
-    text["layers"]["SiluAndMul"]["autocast"] = declared
-    if declared is None:
-        del text["layers"]["SiluAndMul"]["autocast"]
-    metadata.write_text(json.dumps(text))
-    layer = Layer(tmp_path, "activation", "SiluAndMul", Function(ACTIVATIONS["SiluAndMul"]))
+def test_autocast(changed, declared):
+    layer = changed(autocast=declared)
     assert layer.call.kernel.layer.autocast == (declared or "")
     with torch.autocast("cpu", torch.bfloat16):
         layer(X)
@@ -697,6 +706,47 @@ def test_constant_memory(silu):
     for _ in range(10_000):
         silu(x), silu(wrong)
     assert resident() - before < 8 << 20
+
+
+def test_kernel_errors(changed):
+    """What a kernel raises is an error, not a reason to fall back; the results that nobody gets are freed."""
+    layer = changed(forward="silu(y, x)")  # which refuses results of another shape
+    x = torch.randn(64, 8192)  # a megabyte of results
+
+    def once():
+        with pytest.raises(Exception, match="kernel layer SiluAndMul: silu: .*shape") as raised:
+            layer(x)
+        assert type(raised.value).__module__ == "kernels.errors"
+        with pytest.raises(Exception, match="kernel layer SiluAndMul: silu"):
+            layer.call.run(layer.module, x)
+
+    once()
+    before = resident()
+    for _ in range(200):
+        once()
+    assert resident() - before < 32 << 20
+    assert layer.owned == 0 and layer.counts == {}
+
+
+def test_forked_child(run_python, build):
+    """A child that was forked beside a parent whose threads are warm calls, too."""
+    run_python(
+        """
+import ctypes, os, sys, torch
+from kernels import _kernels
+numbers = lambda y: ctypes.string_at(y.data_ptr(), 4 * y.numel())
+call = _kernels.Call(_kernels.HostKernel(sys.argv[1], "SiluAndMul"), print)
+x, module = torch.randn(512, 2048), torch.nn.Identity()
+with torch.no_grad():
+    want = numbers(call.function(module, x))
+    child = os.fork()
+    if child == 0:  # PyTorch's own threads hang here
+        os._exit(0 if numbers(call.function(module, x)) == want else 1)
+assert os.waitpid(child, 0)[1] == 0
+""",
+        build / "packages" / "activation",
+        timeout=60,
+    )
 
 
 def test_call_is_collected(build):
