@@ -16,7 +16,7 @@ PUBLIC = """
     register_kernel_mapping use_kernel_mapping kernelize
     get_kernel get_local_kernel get_locked_kernel load_kernel has_kernel install_kernel get_kernel_dep
     get_kernel_variants VariantAccepted VariantRejected get_loaded_kernels LoadedKernel RepoInfo Metadata
-    report Report plan Plan load_plan unkernelize forget
+    compare report Report plan Plan load_plan unkernelize forget
 """.split()
 
 LAYER = """
