@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 10
 CLIENTS ?= 1.10.2 1.21.0 1.33.0 2.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-clients fuzz fuzz-long bench install format format-check tidy interface clean
+.PHONY: help setup demo demo-pytorch test test-long test-clients fuzz fuzz-long bench install format format-check tidy interface clean
 
 # $(call build,PRESET[,TARGET]) configures and builds; $(call check,PRESET,CTEST-ARGUMENTS) runs tests.
 build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) $(if $(2),--target $(2)) -- -j$(JOBS) --quiet
@@ -17,6 +17,7 @@ sources = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.cu')
 
 help:
 	@echo 'make demo          a language model with kernels and without: the plan, the text, the difference; then kernels from a hub'
+	@echo 'make demo-pytorch  the same in PyTorch: the document of Layers as checks, SmolLM2 through transformers, a training'
 	@echo 'make test          all tests that take minutes'
 	@echo 'make test-long     what takes longer: every test, sanitizer and compiler, and fuzzing'
 	@echo 'make test-clients  one cache for us and for several versions of huggingface_hub (CLIENTS=…)'
@@ -37,6 +38,12 @@ demo: setup
 	@examples/llama/demo build/release
 	@echo
 	@examples/llama/demo-hub build/release
+	@echo
+	@echo 'The same from PyTorch: make demo-pytorch'
+
+demo-pytorch: setup
+	@$(call build,release)
+	@examples/pytorch/demo build/release
 
 test: setup format-check
 	$(call build,dev)
