@@ -1,4 +1,7 @@
-"""Native kernels as modules: their functions as attributes, their layers as classes. Neither tvm_ffi nor the kernel's own Python is imported."""
+"""Native kernels as modules: their functions as attributes, their layers as classes.
+
+Neither tvm_ffi nor the kernel's own Python is imported.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ class NativeModule(_Lazy):
         try:
             function = self._kernel.function(name)
         except NotFoundError as error:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}: {error}", name=name, obj=self) from None
+            raise AttributeError(
+                f"module {self.__name__!r} has no attribute {name!r}: {error}", name=name, obj=self
+            ) from None
         setattr(self, name, function)
         return function
 

@@ -21,7 +21,11 @@ def _get_available_versions(repo_id: str) -> dict[int, GitRef]:
     from kernels import _kernels
 
     rows = _kernels.versions(repo_id)
-    found = {int(version): GitRef(ref, commit) for ref, version, commit, is_branch, _, _ in rows if is_branch and version.isdecimal()}
+    found = {
+        int(version): GitRef(ref, commit)
+        for ref, version, commit, is_branch, _, _ in rows
+        if is_branch and version.isdecimal()
+    }
     return dict(sorted(found.items()))
 
 
@@ -35,7 +39,7 @@ def resolve_version_spec_as_ref(repo_id: str, version_spec: int | str) -> GitRef
 
 
 def warn_if_older(repo_id: str, version: int) -> None:
-    """One warning for each repository and version when there is a newer version branch, as far as is known without being asked twice."""
+    """One warning for each repository and version when there is a newer version branch."""
     from kernels.errors import KernelError
 
     if (repo_id, version) in _told:

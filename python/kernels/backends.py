@@ -35,7 +35,7 @@ def default_device() -> tuple[str, int]:
 
 
 def device_of(backend: str | None) -> dict[str, str | int]:
-    """A backend by its name on the Hub ("cuda", "cpu", "metal"), as the core's options have it; None: the default device.
+    """A backend by its name on the Hub ("cuda", "metal") as the core's options have it; None: the default device.
 
     Raises ValueError for a backend that this system has not.
     """

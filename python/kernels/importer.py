@@ -1,8 +1,8 @@
 """Python packages of kernels, imported from the bytes that were checked.
 
-A kernel's package is a module of its own name in `sys.modules`, found by a finder that knows nothing but the kernels of this process: it
-gives source code that was read and checked, never what else lies in the directory. Byte code is neither read nor written. A shared object
-is opened by its path, and held against what was checked before and after.
+A kernel's package is a module of its own name in `sys.modules`, found by a finder that knows nothing but the kernels
+of this process: it gives source code that was read and checked, never what else lies in the directory. Byte code is
+neither read nor written. A shared object is opened by its path, and held against what was checked before and after.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Package:
         self.folders = frozenset(file[:at] for file in self.files for at in _slashes(file))
 
     def place(self, name: str) -> tuple[str, bool] | None:
-        """The file that is a module, and whether it is a package; of a package without __init__.py the folder, with a slash at its end."""
+        """A module's file, and whether it is a package; without __init__.py its folder, with a slash at the end."""
         from importlib.machinery import EXTENSION_SUFFIXES
 
         path = self.root + "/".join(name.split(".")[1:])
@@ -128,7 +128,7 @@ class _Loader:
 
 
 def _show_lines(path: str, source: bytes) -> None:
-    # What inspect.getsource gives may run (Triton compiles it): the lines that were checked, whatever becomes of the file.
+    # What inspect.getsource gives may run (Triton compiles it): the lines that were checked, whatever becomes of them.
     import linecache
     from importlib.util import decode_source
 
@@ -151,7 +151,8 @@ class _Finder:
 
         file, is_package = place
         origin = package.path(file)
-        spec = ModuleSpec(name, _Loader(package, name, file), origin=origin, is_package=is_package)  # type: ignore[arg-type]
+        loader: Any = _Loader(package, name, file)
+        spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)
         spec.has_location = not file.endswith("/")
         if is_package:
             spec.submodule_search_locations = [origin.removesuffix("/__init__.py")]
@@ -164,7 +165,8 @@ class _Finder:
 
 def _come_first() -> None:
     if not sys.meta_path or sys.meta_path[0] is not _Finder:
-        sys.meta_path[:] = [_Finder, *(finder for finder in sys.meta_path if finder is not _Finder)]  # type: ignore[list-item]
+        finder: Any = _Finder
+        sys.meta_path[:] = [finder, *(other for other in sys.meta_path if other is not finder)]
 
 
 def _content(kernel: _kernels.Kernel) -> str:
@@ -207,7 +209,7 @@ def module_name(kernel: _kernels.Kernel, package_name: str) -> str:
 
 
 def _root(kernel: _kernels.Kernel, package_name: str | None) -> str:
-    """Where the package begins: the variant itself, or a folder of it by the package's name, as older builds have it."""
+    """Where the package begins: the variant itself, or, in older builds, a folder of it by the package's name."""
     if "__init__.py" in kernel.files:
         return ""
     names = [package_name, kernel.name, kernel.repo_id.rpartition("/")[2]]
@@ -217,7 +219,10 @@ def _root(kernel: _kernels.Kernel, package_name: str | None) -> str:
     inits = [file for file in kernel.files if file.count("/") == 1 and file.endswith("/__init__.py")]
     if len(inits) == 1 and not package_name:
         return inits[0].removesuffix("__init__.py")
-    raise make("not_found", f"No kernel module found at {kernel.dir}: no __init__.py, nor one in a folder of the package's name")
+    raise make(
+        "not_found",
+        f"No kernel module found at {kernel.dir}: no __init__.py, nor one in a folder of the package's name",
+    )
 
 
 def _name(kernel: _kernels.Kernel, package_name: str | None) -> _Package:
@@ -230,10 +235,11 @@ def _name(kernel: _kernels.Kernel, package_name: str | None) -> _Package:
 def import_kernel(kernel: _kernels.Kernel, package_name: str | None = None) -> ModuleType:
     """The module of a kernel that is imported, executed once in this process.
 
-    Threads that ask at once wait for the one that executes it. Within a circle of kernels that import each other a module may be half
-    executed, as everywhere in Python. What raises while it is executed leaves nothing in `sys.modules`.
+    Threads that ask at once wait for the one that executes it. Within a circle of kernels that import each other a
+    module may be half executed, as everywhere in Python. What raises meanwhile leaves nothing in `sys.modules`.
 
-    Raises what the package raises; LoadError for an id that cannot be its module's name; NotFoundError without an `__init__.py`.
+    Raises what the package raises; LoadError for an id that cannot be its module's name; NotFoundError without an
+    `__init__.py`.
     """
     from importlib import import_module
     from importlib._bootstrap import _DeadlockError  # type: ignore[import-not-found]
@@ -253,7 +259,7 @@ def import_kernel(kernel: _kernels.Kernel, package_name: str | None = None) -> M
 
 
 def _forget(name: str) -> None:
-    """Takes what is left of a module that could not be executed out of sys.modules; a whole one of another thread stays."""
+    """Takes what is left of a module that failed out of sys.modules; another thread's whole one stays."""
     if name in sys.modules:
         return
     for other in [other for other in sys.modules if other.startswith(name + ".")]:
@@ -280,7 +286,7 @@ def _warn_if_dirty(metadata: Metadata) -> None:
     dirty = metadata.dirty
     if dirty:
         warnings.warn(
-            f"Kernel `{metadata.name}` was built from a dirty git tree ({' and '.join(dirty)}): its sources are in no repository",
+            f"Kernel `{metadata.name}` was built from a dirty git tree: {' and '.join(dirty)}",
             UserWarning,
             stacklevel=3,
         )

@@ -52,7 +52,9 @@ def source_of(
     if not isinstance(repo_id, str):
         raise TypeError(f"repo_id is {repo_id!r}: accepted is a str, as in 'kernels-community/activation'")
     if revision is not None and version is not None:
-        raise ValueError("Either a revision or a version must be specified, not both: Only one of `revision` or `version` is accepted")
+        raise ValueError(
+            "Either a revision or a version must be specified, not both: Only one of `revision` or `version` counts"
+        )
     return {
         "repo_id": repo_id,
         "revision": revision,
@@ -78,7 +80,9 @@ def explain(error: KernelError, what: str, revision: str | None) -> KernelError:
     return error
 
 
-def open_kernel(source: dict[str, Any], backend: str | None, user_agent: Mapping[str, object] | str | None = None) -> _kernels.Kernel:
+def open_kernel(
+    source: dict[str, Any], backend: str | None, user_agent: Mapping[str, object] | str | None = None
+) -> _kernels.Kernel:
     """The core's kernel for a source, loaded for a backend."""
     from kernels import _kernels
     from kernels.backends import device_of
@@ -101,7 +105,7 @@ def open_kernel(source: dict[str, Any], backend: str | None, user_agent: Mapping
 def module_of(
     kernel: _kernels.Kernel, *, validate: bool = True, package_name: str | None = None, backend: str | None = None
 ) -> ModuleType:
-    """The module of a kernel: its Python package, imported from the bytes that were checked, or its functions and layers as they are.
+    """The module of a kernel: its Python package, imported from checked bytes, or its functions and layers as they are.
 
     validate: are its dependencies to be looked at first, and the kernels among them to be loaded, for the same backend?
     """
@@ -147,18 +151,19 @@ def get_kernel(
 ) -> ModuleType:
     """Loads a kernel of the Hub and gives its module; what is missing is downloaded.
 
-    version: an int (the branch v<N>), or a specifier over tags (">=0.0.4,<0.1.0"). revision: a branch, tag or commit. Neither: `main`.
-    backend: "cpu", or that of the device which PyTorch uses first (None). trust_remote_code: consent to a publisher whom the Hub does
-    not call trusted, for this repository or, as a list, for those in it. check_arch: builds for other devices are never loaded,
-    whatever it says. LOCAL_KERNELS ("owner/name=/path") puts a directory in the place of a repository.
+    version: an int (the branch v<N>), or a specifier over tags (">=0.0.4,<0.1.0"). revision: a branch, tag or
+    commit. Neither: `main`. backend: "cpu", or that of the device which PyTorch uses first (None).
+    trust_remote_code: consent to a publisher whom the Hub does not call trusted, for this repository or, as a list,
+    for those in it. check_arch: builds for other devices are never loaded, whatever it says. LOCAL_KERNELS
+    ("owner/name=/path") puts a directory in the place of a repository.
 
     Loading it again gives the same module; several versions may be loaded side by side.
 
     >>> activation = get_kernel("kernels-community/activation", version=1)
     >>> activation.silu_and_mul(out, x)
 
-    Raises ValueError (arguments; a version that does not exist; no trust), FileNotFoundError (no repository; no build for this system),
-    ImportError (a dependency is missing; it cannot be loaded), ConnectionError; `kernels.errors` says more.
+    Raises ValueError (arguments; a version that does not exist; no trust), FileNotFoundError (no repository; no build
+    for this system), ImportError (a dependency is missing; it cannot be loaded), ConnectionError: `kernels.errors`.
     """
     if isinstance(backend, dict):  # older callers: (repo_id, revision, version, user_agent)
         backend, user_agent = None, backend
@@ -241,7 +246,9 @@ def get_local_kernel(
         raise make("not_found", f"Could not find {what} {path}: {error}") from error
 
 
-def _locked_source(repo_id: str, lockfile: str | os.PathLike[str] | None, trust_remote_code: bool | list[str] = False) -> dict[str, Any]:
+def _locked_source(
+    repo_id: str, lockfile: str | os.PathLike[str] | None, trust_remote_code: bool | list[str] = False
+) -> dict[str, Any]:
     from kernels._locks import caller_lock
     from kernels.layer.repos import consents
 
@@ -281,7 +288,11 @@ def load_kernel(
     Raises ValueError when the lock has no such kernel, FileNotFoundError when it is not here.
     """
     source = _locked_source(repo_id, lockfile, trust_remote_code)
-    _must_be_here(source, backend, f"Locked kernel `{repo_id}` was not downloaded: run `kernels download` with the project of its lock")
+    _must_be_here(
+        source,
+        backend,
+        f"Locked kernel `{repo_id}` was not downloaded: run `kernels download` with the project of its lock",
+    )
     return module_of(open_kernel(source, backend), validate=False)
 
 
@@ -292,7 +303,7 @@ def get_locked_kernel(
     backend: str | None = None,
     trust_remote_code: bool | list[str] = False,
 ) -> ModuleType:
-    """Loads a kernel at the commit of a lock file, by default that of the caller's own distribution; downloads what is missing.
+    """Loads a kernel at the commit of a lock file, by default the caller's own; downloads what is missing.
 
     local_files_only: nothing is downloaded. Raises ValueError when the lock has no such kernel; else as `get_kernel`.
     """
@@ -330,13 +341,18 @@ def get_loaded_kernels() -> list[LoadedKernel]:
     return list(_loaded_kernels.values())
 
 
-def load_dependencies(kernel: _kernels.Kernel, metadata: Metadata, backend: str | None, above: tuple[str, ...] = ()) -> None:
+def load_dependencies(
+    kernel: _kernels.Kernel, metadata: Metadata, backend: str | None, above: tuple[str, ...] = ()
+) -> None:
     """Loads the kernels that a kernel depends on, each under the rules of this process: nobody consents for them."""
     who = kernel.repo_id or kernel.dir
     if not metadata.kernel_depends:
         return
     if who in above or len(above) >= _DEPTH_MAX:
-        raise make("load", f"{who}: kernels depend on each other: {' -> '.join((*above, who))}; accepted is a tree of {_DEPTH_MAX} levels")
+        raise make(
+            "load",
+            f"{who}: kernels depend on each other: {' -> '.join((*above, who))}; accepted are {_DEPTH_MAX} levels",
+        )
     from kernels.metadata import Metadata as Parsed
 
     for wanted in metadata.kernel_depends:

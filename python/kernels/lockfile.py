@@ -1,4 +1,4 @@
-"""The setuptools hook that takes a project's kernels.lock into its distribution's metadata, where `load_kernel` finds it."""
+"""The setuptools hook that takes a project's kernels.lock into its metadata, where `load_kernel` finds it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ def _has_dependencies(pyproject: Path) -> bool:
 
 
 def write_egg_lockfile(cmd: Any, basename: str, filename: str) -> None:
-    """Entry point `egg_info.writers`: copies kernels.lock beside the other metadata of a project that depends on kernels."""
+    """Entry point `egg_info.writers`: copies kernels.lock beside the metadata of a project that depends on kernels."""
     pyproject, lock = Path("pyproject.toml"), Path("kernels.lock")
     if not pyproject.is_file() or not _has_dependencies(pyproject):
         return
     if not lock.is_file():
-        logging.getLogger("kernels").warning("%s has kernels as dependencies, but there is no %s: run `kernels lock`", pyproject, lock)
+        logging.getLogger("kernels").warning(
+            "%s has kernels as dependencies, but there is no %s: run `kernels lock`", pyproject, lock
+        )
         if Path(filename).exists():
             cmd.delete_file(filename)
         return

@@ -102,14 +102,17 @@ class Metadata:
 def _kernel_dependency(entry: Any) -> KernelDependency:
     keys = {"repo-id", "version", "revision"}
     if not isinstance(entry, dict) or set(entry) - keys or "repo-id" not in entry or len(entry) > 2:
-        raise ValueError(f"Cannot parse metadata: kernel-depends has {entry!r}: accepted are repo-id and one of version and revision")
+        raise ValueError(
+            f"Cannot parse metadata: kernel-depends has {entry!r}: accepted are repo-id and one of version and revision"
+        )
     return KernelDependency(entry["repo-id"], entry.get("version"), entry.get("revision"))
 
 
 def validate_dependencies(module_name: str, depends: tuple[str, ...], backend: str | None) -> None:
     """Can what a kernel asks for be imported? Nothing of it is.
 
-    Raises ValueError for a dependency that no kernel of this backend may have, and ImportError for one that is not installed.
+    Raises ValueError for a dependency that no kernel of this backend may have, and ImportError for one that is not
+    installed.
     """
     from importlib.util import find_spec
 

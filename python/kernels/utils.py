@@ -13,6 +13,13 @@ from kernels.load import (
 )
 
 __all__ = [
-    "_get_privateuse_backend_name", "get_kernel", "get_kernel_variants", "get_loaded_kernels", "get_local_kernel", "get_locked_kernel",
-    "has_kernel", "install_kernel", "load_kernel",
-]  # fmt: skip
+    "_get_privateuse_backend_name",
+    "get_kernel",
+    "get_kernel_variants",
+    "get_loaded_kernels",
+    "get_local_kernel",
+    "get_locked_kernel",
+    "has_kernel",
+    "install_kernel",
+    "load_kernel",
+]

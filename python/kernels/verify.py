@@ -13,6 +13,6 @@ def verify_signature(repo_id: str, *args: object, **kwargs: object) -> NoReturn:
 
     raise make(
         "unsupported",
-        f"{repo_id}: this library checks no sigstore signatures: use `kernels verify {repo_id}` for its contents, a kernels.lock.sums "
-        "(`kernels lock`) to pin them",
+        f"{repo_id}: this library checks no sigstore signatures: use `kernels verify {repo_id}` for its contents, "
+        "and `kernels lock` to pin them",
     )

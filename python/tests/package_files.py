@@ -7,9 +7,19 @@ import pathlib
 
 
 def write_package(directory, files, *, variant="torch-universal", digests=True, **metadata):
-    """A package directory with one variant. files: path -> str or bytes. metadata: changes; None takes a field out. Gives the variant's."""
+    """A package directory with one variant, whose directory it gives.
+
+    files: path -> str or bytes. metadata: changes; None takes a field out.
+    """
     root = pathlib.Path(directory) / "build" / variant
-    said = {"name": "made-up", "id": "_made_up", "version": 1, "license": "Apache-2.0", "python-depends": [], "backend": {"type": "cpu"}}
+    said = {
+        "name": "made-up",
+        "id": "_made_up",
+        "version": 1,
+        "license": "Apache-2.0",
+        "python-depends": [],
+        "backend": {"type": "cpu"},
+    }
     content = {path: data if isinstance(data, bytes) else data.encode() for path, data in files.items()}
     for path, data in content.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,9 @@ def test_a_shared_object_that_was_changed_is_not_opened(tmp_path):
         library = open(_json.__file__, "rb").read() if getattr(_json, "__file__", None) else None
         if library is None:
             pytest.skip("this Python has no extension module as a file")
-        variant = write_package(tmp_path / name, {"__init__.py": "", f"_json{suffix}": library}, id=f"_so_{name}_{os.getpid()}")
+        variant = write_package(
+            tmp_path / name, {"__init__.py": "", f"_json{suffix}": library}, id=f"_so_{name}_{os.getpid()}"
+        )
         module = kernels.get_local_kernel(tmp_path / name)
         if changed:
             with open(variant / f"_json{suffix}", "ab") as file:
@@ -136,7 +138,9 @@ def test_a_shared_object_that_was_changed_is_not_opened(tmp_path):
             assert importlib.import_module(f"{module.__name__}._json").make_scanner
 
 
-@pytest.mark.parametrize("name", ["colorsys", "json", "builtins", "torch", "kernels", "pytest", "a-b", "class", "a.b", "1x"])
+@pytest.mark.parametrize(
+    "name", ["colorsys", "json", "builtins", "torch", "kernels", "pytest", "a-b", "class", "a.b", "1x"]
+)
 def test_an_id_that_would_shadow_is_refused(tmp_path, name):
     before = sys.modules.get(name)
     write_package(tmp_path, {"__init__.py": ""}, id=name)
@@ -147,19 +151,21 @@ def test_an_id_that_would_shadow_is_refused(tmp_path, name):
 
 def test_what_fails_leaves_nothing(tmp_path):
     name = f"_fails_{os.getpid()}"
-    variant = write_package(tmp_path, {"__init__.py": "from . import layers\nfrom .sub import deep\nraise OSError('no')\n",
-                                       "layers.py": "", "sub/deep.py": ""}, id=name)  # fmt: skip
+    code = "from . import layers\nfrom .sub import deep\nraise OSError('no')\n"
+    variant = write_package(tmp_path, {"__init__.py": code, "layers.py": "", "sub/deep.py": ""}, id=name)
     for _ in range(2):
         with pytest.raises(OSError, match="no"):
             kernels.get_local_kernel(tmp_path)
         assert not [module for module in sys.modules if module.startswith(name)]
-    assert str(variant) not in [str(loaded.module.__path__[0]) for loaded in kernels.get_loaded_kernels() if hasattr(loaded.module, "__path__")]
+    assert str(variant) not in [
+        str(loaded.module.__path__[0]) for loaded in kernels.get_loaded_kernels() if hasattr(loaded.module, "__path__")
+    ]
 
 
 def test_threads_execute_once(tmp_path):
     count = tmp_path / "count"
-    write_package(tmp_path, {"__init__.py": f"import time\nopen({str(count)!r}, 'a').write('x')\ntime.sleep(0.2)\nDONE = 1\n"},
-                  id=f"_threads_{os.getpid()}")  # fmt: skip
+    code = f"import time\nopen({str(count)!r}, 'a').write('x')\ntime.sleep(0.2)\nDONE = 1\n"
+    write_package(tmp_path, {"__init__.py": code}, id=f"_threads_{os.getpid()}")
     seen = []
     threads = [threading.Thread(target=lambda: seen.append(kernels.get_local_kernel(tmp_path).DONE)) for _ in range(16)]
     for thread in threads:
@@ -171,10 +177,14 @@ def test_threads_execute_once(tmp_path):
 
 def test_kernels_that_import_each_other_do_not_wait_for_ever(tmp_path):
     for one, other in (("a", "b"), ("b", "a")):
-        code = f"import time, kernels\ntime.sleep(0.2)\nother = kernels.get_local_kernel({str(tmp_path / other)!r})\nDONE = 1\n"
+        place = str(tmp_path / other)
+        code = f"import time, kernels\ntime.sleep(0.2)\nother = kernels.get_local_kernel({place!r})\nDONE = 1\n"
         write_package(tmp_path / one, {"__init__.py": code}, id=f"_circle_{one}_{os.getpid()}")
     done = []
-    threads = [threading.Thread(target=lambda n=n: done.append(kernels.get_local_kernel(tmp_path / n)), daemon=True) for n in "ab"]
+    threads = [
+        threading.Thread(target=lambda n=n: done.append(kernels.get_local_kernel(tmp_path / n)), daemon=True)
+        for n in "ab"
+    ]
     begin = time.monotonic()
     for thread in threads:
         thread.start()
@@ -203,7 +213,10 @@ def test_without_an_id_the_name_is_that_of_the_content(run_python, tmp_path):
 
 
 def test_a_dirty_build_is_told(tmp_path):
-    provenance = {"kernel": {"commit": "0" * 40, "dirty": True}, "kernel-builder": {"version": "1", "commit": "1" * 40, "dirty": True}}
+    provenance = {
+        "kernel": {"commit": "0" * 40, "dirty": True},
+        "kernel-builder": {"version": "1", "commit": "1" * 40, "dirty": True},
+    }
     write_package(tmp_path, {"__init__.py": ""}, id=f"_dirty_{os.getpid()}", provenance=provenance)
     with pytest.warns(UserWarning, match="dirty git tree.*kernel source and kernel-builder"):
         kernels.get_local_kernel(tmp_path)

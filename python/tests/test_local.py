@@ -69,5 +69,7 @@ def test_import_from_path(tmp_path):
     from kernels.importer import _import_from_path
 
     # Resolvers look at no dependencies.
-    variant = write_package(tmp_path, {"__init__.py": "X = 1"}, id=f"_from_path_{os.getpid()}", **{"python-depends": ["torch"]})
+    variant = write_package(
+        tmp_path, {"__init__.py": "X = 1"}, id=f"_from_path_{os.getpid()}", **{"python-depends": ["torch"]}
+    )
     assert _import_from_path(pathlib.Path(variant)).X == 1

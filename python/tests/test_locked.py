@@ -55,11 +55,20 @@ def test_load_kernel_never_downloads(run_python, lock):
 
 def test_install_kernel(hub, lock, run_python):
     path = kernels.install_kernel(ACTIVATION, "v1")
-    assert (path / "metadata.json").is_file() and path == kernels.install_kernel(ACTIVATION, revision="v1", local_files_only=True)
-    assert kernels.install_kernel(ACTIVATION, revision="v1", backend="cpu", user_agent={"who": "me"}, validate_dependencies=True) == path
+    assert (path / "metadata.json").is_file() and path == kernels.install_kernel(
+        ACTIVATION, revision="v1", local_files_only=True
+    )
+    assert (
+        kernels.install_kernel(
+            ACTIVATION, revision="v1", backend="cpu", user_agent={"who": "me"}, validate_dependencies=True
+        )
+        == path
+    )
     with pytest.raises(ValueError, match="Only one of"):
         kernels.install_kernel(ACTIVATION, "v1", version=1)
-    missing = run_python(f"import kernels; kernels.install_kernel({ACTIVATION!r}, revision='v1', local_files_only=True)", status=1)
+    missing = run_python(
+        f"import kernels; kernels.install_kernel({ACTIVATION!r}, revision='v1', local_files_only=True)", status=1
+    )
     assert "Cannot find a local snapshot" in missing.stderr
 
 
@@ -69,4 +78,6 @@ def test_install_kernel_with_the_hashes_of_a_lock(hub):
     with pytest.raises(ValueError, match="hash"):
         kernels.install_kernel("kernels-test/py-silu", "v1", variant_locks=wrong, trust_remote_code=True)
     with pytest.raises((ValueError, FileNotFoundError), match="variant|lock"):
-        kernels.install_kernel("kernels-test/py-silu", "v1", variant_locks={"torch-cuda": wrong["torch-cpu"]}, trust_remote_code=True)
+        kernels.install_kernel(
+            "kernels-test/py-silu", "v1", variant_locks={"torch-cuda": wrong["torch-cpu"]}, trust_remote_code=True
+        )

@@ -23,8 +23,10 @@ def test_fields(text, field, value):
     assert getattr(Metadata.parse(text), field) == value
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"kernel-depends": [{}]}', '{"kernel-depends": [{"repo-id": "a/b", "other": 1}]}',
-                                  '{"kernel-depends": [{"repo-id": "a/b", "version": 1, "revision": "main"}]}'])  # fmt: skip
+@pytest.mark.parametrize("text", [
+    "", "[]", "{", '{"kernel-depends": [{}]}', '{"kernel-depends": [{"repo-id": "a/b", "other": 1}]}',
+    '{"kernel-depends": [{"repo-id": "a/b", "version": 1, "revision": "main"}]}',
+])  # fmt: skip
 def test_what_is_none(text):
     with pytest.raises(ValueError, match="Cannot parse metadata"):
         Metadata.parse(text)
@@ -60,7 +62,9 @@ def test_kernels_that_kernels_depend_on(hub, tmp_path):
     depends = [{"repo-id": "kernels-community/activation", "version": 1}]
     code = "from kernels import get_kernel_dep\nactivation = get_kernel_dep('kernels-community/activation')\n"
     write_package(tmp_path, {"__init__.py": code}, id=f"_parent_{os.getpid()}", **{"kernel-depends": depends})
-    assert kernels.get_local_kernel(tmp_path).activation is kernels.get_kernel("kernels-community/activation", version=1)
+    assert kernels.get_local_kernel(tmp_path).activation is kernels.get_kernel(
+        "kernels-community/activation", version=1
+    )
     with pytest.raises(ValueError, match="is no kernel"):
         kernels.get_kernel_dep("kernels-community/activation")
 
@@ -84,5 +88,7 @@ def test_a_circle_of_dependencies_is_refused(hub):
         ref = hub.repo(f"kernels-community/{one}").branch("v1")
         ref.variant("torch-universal", {"__init__.py": ""}, id=f"_{one.replace('-', '_')}_{os.getpid()}",
                     **{"kernel-depends": [{"repo-id": f"kernels-community/{other}", "version": 1}]})  # fmt: skip
-    with pytest.raises(ImportError, match="kernels depend on each other: kernels-community/round-a -> kernels-community/round-b"):
+    with pytest.raises(
+        ImportError, match="kernels depend on each other: kernels-community/round-a -> kernels-community/round-b"
+    ):
         kernels.get_kernel("kernels-community/round-a", version=1)

@@ -7,7 +7,14 @@ import kernels
 from kernels import _kernels
 from kernels.variants import VariantAccepted, VariantRejected
 
-NAMES = ["torch-universal", "torch-cpu", "torch-cuda", "torch29-cxx11-cu128-x86_64-linux", "tvm-ffi01-cpu-s390x-linux", "nonsense"]
+NAMES = [
+    "torch-universal",
+    "torch-cpu",
+    "torch-cuda",
+    "torch29-cxx11-cu128-x86_64-linux",
+    "tvm-ffi01-cpu-s390x-linux",
+    "nonsense",
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +31,17 @@ def test_accepted_ones_come_first_best_first(repository, build):
     accepted = [d.variant.variant_str for d in decisions if isinstance(d, VariantAccepted)]
     rejected = {d.variant.variant_str: d.reason for d in decisions if isinstance(d, VariantRejected)}
     native = next((build / "packages" / "activation" / "build").iterdir()).name
-    assert accepted[0] in (native, "torch-cpu") and accepted[-1] == "torch-universal" and set(accepted) == {native, "torch-cpu", "torch-universal"}
+    assert (
+        accepted[0] in (native, "torch-cpu")
+        and accepted[-1] == "torch-universal"
+        and set(accepted) == {native, "torch-cpu", "torch-universal"}
+    )
     assert decisions[: len(accepted)] == [d for d in decisions if isinstance(d, VariantAccepted)]
-    assert "s390x" in rejected["tvm-ffi01-cpu-s390x-linux"] and rejected["torch29-cxx11-cu128-x86_64-linux"] and rejected["torch-cuda"]
+    assert (
+        "s390x" in rejected["tvm-ffi01-cpu-s390x-linux"]
+        and rejected["torch29-cxx11-cu128-x86_64-linux"]
+        and rejected["torch-cuda"]
+    )
     assert str(decisions[0]).endswith(" compatible")
 
 

@@ -25,7 +25,9 @@ def program() -> str:
             return place
     found = shutil.which("kernels")
     if not found:
-        raise FileNotFoundError("the program `kernels` is missing: it is neither among this Python's scripts nor in PATH")
+        raise FileNotFoundError(
+            "the program `kernels` is missing: it is neither among this Python's scripts nor in PATH"
+        )
     return found
 
 
