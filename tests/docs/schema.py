@@ -57,5 +57,18 @@ class Schema(unittest.TestCase):
     def test_kernels(self):
         self.assertEqual(self.explain(BUILD / "packages/llama.toml"), ["kernel"] * 3)
 
+    def test_plans_of_models(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file = pathlib.Path(directory) / "plan.json"
+            done = subprocess.run([BUILD / "bin/docs_plan", BUILD / "packages/llama.toml", file], stdout=subprocess.PIPE, check=True)
+            printed, written = json.loads(done.stdout), json.loads(file.read_text())
+        for plan in printed, written:
+            jsonschema.validate(plan, SCHEMA)
+            self.assertEqual([module["outcome"] for module in plan["modules"]], ["kernel", "fallback"])
+        self.assertEqual(set(written) - set(printed), {"request", "mapping"})
+        del written["mapping"]
+        with self.assertRaises(jsonschema.ValidationError):
+            jsonschema.validate(written, SCHEMA)
+
 
 unittest.main(verbosity=2)
