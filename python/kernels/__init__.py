@@ -44,6 +44,7 @@ _HOMES = {
         "load_kernel",
     ),
     ".install": ("install_kernel",),
+    ".benchmark": ("Benchmark",),
     ".metadata": ("Metadata",),
     ".variants": ("VariantAccepted", "VariantRejected"),
     ".plans": ("Plan", "load_plan", "plan", "unkernelize"),

@@ -16,7 +16,7 @@ PUBLIC = """
     register_kernel_mapping use_kernel_mapping kernelize
     get_kernel get_local_kernel get_locked_kernel load_kernel has_kernel install_kernel get_kernel_dep
     get_kernel_variants VariantAccepted VariantRejected get_loaded_kernels LoadedKernel RepoInfo Metadata
-    compare report Report plan Plan load_plan unkernelize forget
+    compare report Report plan Plan load_plan unkernelize forget Benchmark
 """.split()
 
 LAYER = """
@@ -139,6 +139,15 @@ def test_what_is_not_imported(run_python, program, absent):
         f"import sys\nbefore = set(sys.modules)\n{program}\n"
         f"found = set({absent!r}) & set(sys.modules) - before\nassert not found, found"
     )
+
+
+def test_a_benchmark_says_what_to_do_instead():
+    class Mine(kernels.Benchmark):
+        def benchmark_forward(self):
+            pass
+
+    with pytest.raises(ValueError, match="Mine: this library runs no benchmark files"):
+        Mine()
 
 
 def test_this_process_is_tested():

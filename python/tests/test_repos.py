@@ -1,10 +1,16 @@
 """Repository objects: what they take, what they say, what they are equal to."""
 
 import copy
+import http.server
+import inspect
 import pathlib
 import pickle
+import sys
+import threading
 
 import pytest
+import torch
+from mapped import silu
 
 import kernels
 from kernels import LayerRepository, LocalLayerRepository, LockedLayerRepository
@@ -13,15 +19,11 @@ from kernels.layer.repos import entry_of, repository_of
 R = "kernels-community/activation"
 
 
-def hub(**options):
-    return LayerRepository(R, layer_name="SiluAndMul", **options)
-
-
 TEXTS = [
-    (lambda: hub(), "(revision: main), layer `SiluAndMul`"),
-    (lambda: hub(revision="v2"), "(revision: v2), layer `SiluAndMul`"),
-    (lambda: hub(version=">=0.0.4,<0.1.0"), "(version: >=0.0.4,<0.1.0), layer `SiluAndMul`"),
-    (lambda: hub(version=3), "(version: 3), layer `SiluAndMul`"),
+    (lambda: silu(), "(revision: main), layer `SiluAndMul`"),
+    (lambda: silu(revision="v2"), "(revision: v2), layer `SiluAndMul`"),
+    (lambda: silu(version=">=0.0.4,<0.1.0"), "(version: >=0.0.4,<0.1.0), layer `SiluAndMul`"),
+    (lambda: silu(version=3), "(version: 3), layer `SiluAndMul`"),
     (lambda: LockedLayerRepository(R, lockfile="/x/k.lock", layer_name="L"), "(lock: /x/k.lock), layer `L`"),
 ]
 
@@ -32,15 +34,15 @@ def test_text_names_the_repository_without_a_look_at_the_network(make, text):
 
 
 ENTRIES = [
-    (hub(), {}),
-    (hub(revision="abc"), {"revision": "abc"}),
-    (hub(version=1), {"version": "1"}),
-    (hub(version="1"), {"version": "1"}),
-    (hub(version=">=1"), {"version": ">=1"}),
-    (hub(trust_remote_code=True), {"trust_remote_code": True}),
-    (hub(trust_remote_code=[R]), {"trust_remote_code": True}),
-    (hub(trust_remote_code=["somebody/else"]), {}),
-    (hub(user_agent={"framework": "mine"}), {}),
+    (silu(), {}),
+    (silu(revision="abc"), {"revision": "abc"}),
+    (silu(version=1), {"version": "1"}),
+    (silu(version="1"), {"version": "1"}),
+    (silu(version=">=1"), {"version": ">=1"}),
+    (silu(trust_remote_code=True), {"trust_remote_code": True}),
+    (silu(trust_remote_code=[R]), {"trust_remote_code": True}),
+    (silu(trust_remote_code=["somebody/else"]), {}),
+    (silu(user_agent={"framework": "mine"}), {}),
 ]
 
 
@@ -64,7 +66,7 @@ REFUSED = [
 @pytest.mark.parametrize(("options", "error", "text"), REFUSED, ids=str)
 def test_refused_options(options, error, text):
     with pytest.raises(error, match=text):
-        hub(**options)
+        silu(**options)
 
 
 def test_names_are_by_keyword():
@@ -102,22 +104,22 @@ def local(path="/x", **options):
 
 
 EQUAL = [
-    (hub(), hub()),
-    (hub(version=1), hub(version="1")),  # two spellings
-    (hub(version=1), hub(version=1, user_agent="a")),  # who asks does not matter
+    (silu(), silu()),
+    (silu(version=1), silu(version="1")),  # two spellings
+    (silu(version=1), silu(version=1, user_agent="a")),  # who asks does not matter
     (local(), local(pathlib.Path("/x"))),
     (local(), local("/y/../x")),
     (locked(), locked(pathlib.Path("/x/kernels.lock"))),
 ]
 DIFFERENT = [
-    (hub(), hub(revision="main2")),
-    (hub(), hub(version=1)),
-    (hub(version="1"), hub(revision="1")),
-    (hub(), hub(trust_remote_code=True)),
-    (hub(), LayerRepository(R, layer_name="Other")),
-    (hub(), LayerRepository("a/b", layer_name="SiluAndMul")),
-    (hub(), local()),
-    (hub(), None),
+    (silu(), silu(revision="main2")),
+    (silu(), silu(version=1)),
+    (silu(version="1"), silu(revision="1")),
+    (silu(), silu(trust_remote_code=True)),
+    (silu(), LayerRepository(R, layer_name="Other")),
+    (silu(), LayerRepository("a/b", layer_name="SiluAndMul")),
+    (silu(), local()),
+    (silu(), None),
     (local(), local(layer_name="M")),
     (local(), local("/y")),
     (local(), local(package_name="p")),
@@ -135,7 +137,7 @@ def test_different(a, b):
     assert a != b and len({a, b}) == 2
 
 
-@pytest.mark.parametrize("one", [hub(version=">=1"), local(), locked()], ids=repr)
+@pytest.mark.parametrize("one", [silu(version=">=1"), local(), locked()], ids=repr)
 def test_copies_and_rows(one):
     assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
     assert repository_of(entry_of(one)) == one  # as a mapping file gives it back
@@ -143,7 +145,7 @@ def test_copies_and_rows(one):
 
 
 def test_attributes_that_clients_read():
-    one = hub(version=2)
+    one = silu(version=2)
     assert (one._repo_id, one.layer_name, one._version, one._revision) == (R, "SiluAndMul", 2, None)
 
 
@@ -204,5 +206,53 @@ def test_what_is_no_repository(bad):
 def test_a_type_checker_can_name_the_protocol():
     from kernels.layer import LayerRepositoryProtocol
 
-    assert isinstance(hub(), LayerRepositoryProtocol)
+    assert isinstance(silu(), LayerRepositoryProtocol)
     assert not isinstance(3, LayerRepositoryProtocol)
+
+
+def test_loading(hub):
+    layer = silu(version=1).load()
+    assert issubclass(layer, torch.nn.Module) and layer.__name__ == "SiluAndMul"
+    assert silu(version="1").load() is layer  # one kernel
+    assert sys.modules[layer.__module__].SiluAndMul is layer
+    assert layer.has_backward in (True, False) and layer.can_torch_compile in (True, False)
+    assert next(iter(inspect.signature(layer.forward).parameters)) == "self"
+    with pytest.raises(ValueError, match="Layer `None` not found in kernel repo"):
+        LayerRepository(R, layer_name="None", version=1).load()
+
+
+def test_loading_from_a_directory(build):
+    path = build / "packages" / "activation"
+    for repo_path in (path, str(path), path / "build"):
+        layer = LocalLayerRepository(repo_path, package_name="activation", layer_name="SiLU").load()
+        assert layer.__name__ == "SiLU"
+    with pytest.raises(FileNotFoundError):
+        LocalLayerRepository(path / "none", layer_name="SiLU").load()
+
+
+def test_the_user_agent_is_sent(run_python):
+    agents = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            agents.append(self.headers["User-Agent"])
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            run_python(
+                "from kernels import LayerRepository\n"
+                "agent = {'framework': 'mine', 'version': '1.2'}\n"
+                "one = LayerRepository('a/b', layer_name='L', trust_remote_code=True, user_agent=agent)\n"
+                "try:\n    one.load()\nexcept FileNotFoundError:\n    pass\n",
+                env={"HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}", "HF_HUB_DISABLE_TELEMETRY": None},
+            )
+        finally:
+            server.shutdown()
+    assert agents and all("framework/mine; version/1.2" in agent for agent in agents), agents

@@ -14,6 +14,7 @@ from torch import nn
 from kernels import _kernels
 from kernels._torch.validate import validate_layer as validate_layer
 from kernels.errors import NotFoundError
+from kernels.load import open_kernel
 
 if TYPE_CHECKING:
     from kernels.layer.repos import Repository
@@ -122,7 +123,7 @@ def _function_class(function: Any, name: str, module_name: str) -> type:
 def load_layer(repository: "Repository") -> type:
     """The class of a repository's layer; what is missing is fetched. A native layer's class runs it, or raises why it does not fit."""
     source = {name: value for name, value in repository._source().items() if value is not None}
-    kernel = _kernels.get_kernel(**source)
+    kernel = open_kernel(source, None, getattr(repository, "_user_agent", None))
     if not kernel.is_hosted and repository.layer_name in kernel.layers:
         return native_layer_class(kernel, repository.layer_name)
     if not kernel.is_hosted:
