@@ -1,7 +1,5 @@
 """What the walk meets, in which order, and where modules are."""
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -12,7 +10,6 @@ from kernels import (
     report,
     unkernelize,
     use_kernel_forward_from_hub,
-    use_kernel_mapping,
     use_kernelized_func,
 )
 
@@ -213,30 +210,6 @@ def test_a_function_is_bound_and_undone(functions):
     assert [(r.path, r.layer) for r in report(m).records] == [("0.double", "double")]
     unkernelize(m)
     assert factor(m) == 4 and double.__doc__ == "Twice."
-
-
-def test_the_last_kernelize_wins_and_says_so(functions, caplog):
-    first, second = nn.Sequential(Calls()), nn.Sequential(Calls())
-    with caplog.at_level(logging.WARNING, "kernels"):
-        kernelize_with(first, Custom(times(3)), name="double")
-        kernelize_with(second, (same := Custom(times(3))), name="double")
-        assert "one for all models" in caplog.text  # another repository
-        caplog.clear()
-        kernelize_with(first, same, name="double")
-        assert not caplog.text  # an equal decision
-        kernelize_with(second, Custom(times(7)), name="double")
-    assert "function `double` is one for all models" in caplog.text and "in 1 other that was kernelized" in caplog.text
-    assert factor(first) == factor(second) == 7
-
-
-def test_undoing_one_of_two_models_is_told(functions, caplog):
-    first, second = nn.Sequential(Calls()), nn.Sequential(Calls())
-    with use_kernel_mapping({"double": {"cpu": Custom(times(3))}}, inherit_mapping=False):
-        kernelize(first, mode=INFERENCE)
-        kernelize(second, mode=INFERENCE)
-    with caplog.at_level(logging.WARNING, "kernels"):
-        unkernelize(first)
-    assert "its own code serves it now" in caplog.text
 
 
 def test_other_names_in_an_empty_mapping():
