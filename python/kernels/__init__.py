@@ -48,8 +48,7 @@ _HOMES = {
     ".metadata": ("Metadata",),
     ".variants": ("VariantAccepted", "VariantRejected"),
     ".plans": ("Plan", "load_plan", "plan", "unkernelize"),
-    ".reports": ("Report", "report"),
-    "._torch.compare": ("compare",),
+    ".reports": ("Report", "compare", "report"),
 }
 _home_of = {name: home for home, names in _HOMES.items() for name in names}
 # Modules that are there without an import of their own.

@@ -1,5 +1,8 @@
 """What __init__.py gives, for type checkers: there, each name is imported when it is first asked for."""
 
+from .benchmark import (
+    Benchmark as Benchmark,
+)
 from .install import (
     install_kernel as install_kernel,
 )
@@ -15,6 +18,7 @@ from .layer import (
     LockedLayerRepository as LockedLayerRepository,
     Mode as Mode,
     ROCMProperties as ROCMProperties,
+    forget as forget,
     kernelize as kernelize,
     register_kernel_mapping as register_kernel_mapping,
     replace_kernel_forward_from_hub as replace_kernel_forward_from_hub,
@@ -46,6 +50,7 @@ from .plans import (
 )
 from .reports import (
     Report as Report,
+    compare as compare,
     report as report,
 )
 from .variants import (

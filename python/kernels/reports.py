@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from kernels._torch.compare import Comparison
+
 # Columns of the table in a notebook: a heading, and the record's field.
 _COLUMNS = (
     ("Module", "path"),
@@ -100,3 +102,22 @@ def report(model: Any) -> Report:
     from .layer.kernelize import host
 
     return Report(_kernels.report(model, host()))
+
+
+def compare(model: Any, inputs: Any) -> Comparison:
+    """Runs a kernelized model once with its own forwards, and on every call that reaches a kernelized module also the
+    kernel, with the same arguments.
+
+    inputs: a tensor, a tuple or list of arguments, a dictionary of keyword arguments, or a function that is called with
+    the model and runs it. What is declared for a layer is doubled, since the own forward is not exact either. The model
+    keeps its kernels, buffers and modes; gradients are not looked at.
+
+    Raises `kernels.errors.InvalidError` for a model that is no `torch.nn.Module`, and what the model raises.
+
+    >>> result = kernels.compare(model, {"input_ids": tokens})
+    >>> print(result)
+    >>> assert result.ok
+    """
+    from kernels._torch.compare import compare as run
+
+    return run(model, inputs)

@@ -16,7 +16,7 @@ PUBLIC = """
     register_kernel_mapping use_kernel_mapping kernelize
     get_kernel get_local_kernel get_locked_kernel load_kernel has_kernel install_kernel get_kernel_dep
     get_kernel_variants VariantAccepted VariantRejected get_loaded_kernels LoadedKernel RepoInfo Metadata
-    compare report Report plan Plan load_plan unkernelize forget Benchmark
+    compare report Report plan Plan load_plan unkernelize forget Benchmark compare
 """.split()
 
 LAYER = """
@@ -63,6 +63,18 @@ def test_documented():
             for method, function in vars(found).items():
                 if not method.startswith("_") and (callable(function) or isinstance(function, property)):
                     assert function.__doc__, f"{name}.{method}"
+
+
+def test_without_torch_all_names_are_there(run_python):
+    run_python("import sys\nsys.modules['torch'] = None\nfrom kernels import *\nimport kernels.layer\nfrom kernels.layer import *")
+
+
+def test_type_checkers_see_what_is_there(build):
+    import ast
+
+    stub = ast.parse((build / "python" / "kernels" / "__init__.pyi").read_text())
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names | {"__version__"} == set(kernels.__all__)
 
 
 @pytest.mark.parametrize("name", LAYER)
@@ -118,7 +130,7 @@ def test_names_are_pickled_by_name(name):
     assert pickle.loads(pickle.dumps(found)) is found
 
 
-SLOW = tuple("torch huggingface_hub inspect dataclasses asyncio typing pathlib re logging json importlib.metadata".split())
+SLOW = ("torch", "huggingface_hub", "inspect", "dataclasses", "asyncio", "typing", "pathlib", "re", "logging", "json")
 COSTS = [
     ("import kernels", SLOW),
     ("import kernels; dir(kernels); kernels.__all__", SLOW),

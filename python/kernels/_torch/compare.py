@@ -104,19 +104,7 @@ def _cells(layer: LayerComparison) -> tuple[str, ...]:
 
 
 def compare(model: torch.nn.Module, inputs: Any) -> Comparison:
-    """Runs a kernelized model once with its own forwards, and on every call that reaches a kernelized module also the
-    kernel, with the same arguments.
-
-    inputs: a tensor, a tuple or list of arguments, a dictionary of keyword arguments, or a function that is called with
-    the model and runs it. What is declared for a layer is doubled, since the own forward is not exact either. The model
-    keeps its kernels, buffers and modes; gradients are not looked at.
-
-    Raises `kernels.errors.InvalidError` for a model that is no `torch.nn.Module`, and what the model raises.
-
-    >>> result = kernels.compare(model, {"input_ids": tokens})
-    >>> print(result)
-    >>> assert result.ok
-    """
+    """kernels.compare."""
     if not isinstance(model, torch.nn.Module):
         raise InvalidError(f"compare: model is a {type(model).__name__}, accepted is a torch.nn.Module")
     layers = []

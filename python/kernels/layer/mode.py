@@ -32,3 +32,9 @@ class Mode(Flag):
         return Mode(_kernels.mode_union(self._value_, other._value_))
 
     __ror__ = __or__
+
+    def __invert__(self) -> Mode:  # that of Python 3.10 joins members one by one, some of which exclude each other
+        return Mode(_EVERY & ~self._value_)
+
+
+_EVERY = sum(mode.value for mode in Mode)
