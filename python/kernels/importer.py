@@ -242,7 +242,7 @@ def import_kernel(kernel: _kernels.Kernel, package_name: str | None = None) -> M
     `__init__.py`.
     """
     from importlib import import_module
-    from importlib._bootstrap import _DeadlockError  # type: ignore[import-not-found]
+    from importlib._bootstrap import _DeadlockError  # type: ignore[attr-defined]
 
     with _naming:
         package = _by_kernel.get(kernel) or _name(kernel, package_name)
@@ -269,7 +269,7 @@ def _forget(name: str) -> None:
 def kernel_of(name: str) -> _kernels.Kernel | None:
     """The kernel that a module, by its name, belongs to."""
     package = _packages.get(name.partition(".")[0])
-    return package and package.kernel
+    return package.kernel if package else None
 
 
 def _import_from_path(variant_path: Path, repo_info: RepoInfo | None = None) -> ModuleType:

@@ -14,7 +14,7 @@ from torch import nn
 from kernels import _kernels
 from kernels._torch.validate import validate_layer as validate_layer
 from kernels.errors import NotFoundError
-from kernels.load import open_kernel
+from kernels.load import module_of, open_kernel
 
 if TYPE_CHECKING:
     from kernels.layer.repos import Repository
@@ -85,9 +85,7 @@ def _of_module(module: ModuleType, layer_name: str, text: str) -> Any:
 
 def hosted_layer_class(kernel: "_kernels.Kernel", layer_name: str, text: str, kind: str = "layer") -> Any:
     """A layer of a package that Python imports; of a function, a class around it."""
-    from kernels.importer import import_kernel
-
-    module = import_kernel(kernel)
+    module = module_of(kernel)
     if kind == "layer":
         return _of_module(module, layer_name, text)
     function = getattr(module, layer_name, None)
