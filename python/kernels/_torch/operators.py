@@ -321,11 +321,13 @@ def compiled(call: "_kernels.Call") -> Callable[..., Any]:
         return own
     made: list[Callable[..., Any]] = []
 
-    @torch.compiler.assume_constant_result
     def register() -> bool:  # what is traced cannot: this is run
         if not made:
             made.append(_traced(call))
         return True
+
+    # What torch.compiler.assume_constant_result does, without importing all of torch._dynamo (seconds) where nothing is compiled.
+    register._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def forward(module: Any, *args: Any) -> Any:
         register()
