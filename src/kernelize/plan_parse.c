@@ -14,6 +14,7 @@ enum {
     TEXT_SIZE_MAX = 1 << 16,    // of one string, but for the mapping
     MAPPING_SIZE_MAX = 4 << 20, // as of a mapping file
     NAMES_MAX = 1 << 16,        // of a filter
+    SHARED_WITHIN = 64, // decisions; a model repeats few, and a stranger's file costs no more
 };
 
 static const char *dot(kni_json_at at)
@@ -186,6 +187,33 @@ static kn_status read_texts(kni_json_at at, kni_decision *d, kn_error *err)
     return KN_OK;
 }
 
+static bool is_same(const kni_decision *a, const kni_decision *b)
+{
+    const char *const pairs[][2] = {
+        {a->class_name, b->class_name}, {a->layer, b->layer},     {a->repository, b->repository},
+        {a->revision, b->revision},     {a->variant, b->variant}, {a->layer_name, b->layer_name},
+        {a->reason, b->reason},         {a->admits, b->admits},
+    };
+    bool same = a->device == b->device && a->device_index == b->device_index &&
+                a->capability == b->capability && a->mode_used == b->mode_used &&
+                a->outcome == b->outcome && a->rule == b->rule && a->level == b->level;
+    for (size_t i = 0; same && i < KN_LEN(pairs); ++i)
+        same = strcmp(pairs[i][0], pairs[i][1]) == 0;
+    return same;
+}
+
+// The index of the decision that was read last, or of an equal one before it, which then stands for both.
+static uint32_t share_last(kn_plan *plan)
+{
+    const size_t last = plan->n_decisions - 1;
+    for (size_t i = last; i > 0 && last - i < SHARED_WITHIN; --i)
+        if (is_same(plan->decisions[i - 1], plan->decisions[last])) {
+            kni_plan_drop_decision(plan);
+            return (uint32_t)(i - 1);
+        }
+    return (uint32_t)last;
+}
+
 static kn_status read_module(kn_plan *plan, kni_json_at at, kn_error *err)
 {
     const char *path = NULL;
@@ -215,7 +243,7 @@ static kn_status read_module(kn_plan *plan, kni_json_at at, kn_error *err)
     kni_buf_append(&plan->paths, path, strlen(path) + 1);
     if (plan->paths.failed)
         return kni_no_memory(err);
-    st = kni_plan_add_record(plan, start, (uint32_t)(plan->n_decisions - 1), err);
+    st = kni_plan_add_record(plan, start, share_last(plan), err);
     if (st == KN_OK)
         plan->records[plan->n_records - 1].changed = changed;
     return st;

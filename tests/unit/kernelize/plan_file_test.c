@@ -180,6 +180,30 @@ static void test_refused(void **state)
     }
 }
 
+// Equal decisions are one again, so that the text folds them.
+static void test_sharing(void **state)
+{
+    (void)state;
+    kni_buf modules = KNI_BUF_ANY;
+    kn_plan *plan = NULL;
+    for (int i = 0; i < 200; ++i) // two that repeat, among others that do not
+        kni_buf_printf(&modules,
+                       "{\"path\": \"layers.%d.x\", \"layer\": \"L\", \"outcome\": "
+                       "\"fallback\", \"reason\": \"%s %d\"}, ",
+                       i, i < 100 ? "even" : "each", i < 100 ? i % 2 : i);
+    kni_buf_puts(&modules, "{\"path\": \"a.b\"");
+    char *text = with("{\"path\": \"a.b\"", kni_buf_text(&modules));
+    assert_int_equal(parse(text, &plan, NULL), KN_OK);
+    assert_int_equal(plan->n_records, 202);
+    assert_int_equal(plan->n_decisions, 2 + 100 + 2);
+    for (size_t i = 0; i < 100; ++i)
+        assert_int_equal(plan->records[i].decision, i % 2);
+    assert_string_equal(record_at(plan, 150).reason, "each 150");
+    kn_plan_free(plan);
+    kni_free(text);
+    kni_buf_dispose(&modules);
+}
+
 static void test_ceilings(void **state)
 {
     (void)state;
@@ -227,9 +251,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_ceilings),
+        cmocka_unit_test(test_read),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sharing),   cmocka_unit_test(test_ceilings),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
