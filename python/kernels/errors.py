@@ -107,7 +107,7 @@ class ArgumentsError(KernelError, TypeError, ValueError):
 
 
 class CallError(KernelError, RuntimeError):
-    """A kernel failed while it ran."""
+    """A kernel failed while it ran, or refused its arguments: then also the `TypeError` or `ValueError` that it raised."""
 
     status = "call"
 
@@ -153,7 +153,22 @@ def make(status: str, text: str) -> KernelError:
     # Who has not imported huggingface_hub does not catch its errors: no need to import it for them.
     if status in _HUB_NAMES and "huggingface_hub" in sys.modules:
         kind = _with_hub(kind, _is_offline())
+    if status == "call":
+        kind = _as_raised(text)
     return kind(text)
+
+
+def _as_raised(text: str) -> type[KernelError]:
+    # The core's text: the function, the kind of error that the kernel raised, its message.
+    _, _, raised = text.partition(": ")
+    name = raised.partition(":")[0]
+    return _call_error(name) if name in ("TypeError", "ValueError") else CallError
+
+
+@lru_cache(maxsize=None)
+def _call_error(name: str) -> type[KernelError]:
+    also = TypeError if name == "TypeError" else ValueError
+    return type("CallError", (CallError, also), {"__module__": __name__, "__doc__": CallError.__doc__})
 
 
 def _is_offline() -> bool:

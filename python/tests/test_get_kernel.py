@@ -1,5 +1,6 @@
 """get_kernel and has_kernel, against a real hub."""
 
+import pickle
 import sys
 import warnings
 
@@ -48,6 +49,9 @@ def test_arguments_that_a_function_refuses(hub, arguments, message):
     module = kernels.get_kernel(ACTIVATION, version=1)
     with pytest.raises((TypeError, ValueError, RuntimeError, BufferError), match=message):
         module.silu_and_mul(torch.empty(4, 4), *arguments)
+    with pytest.raises(TypeError, match="x has data type f64") as raised:
+        module.silu_and_mul(torch.empty(4, 4), torch.empty(4, 8, dtype=torch.float64))
+    assert isinstance(raised.value, RuntimeError) and pickle.loads(pickle.dumps(raised.value)).status == "call"
     with pytest.raises(TypeError, match="takes no keyword arguments"):
         module.silu_and_mul(out=1)
 
