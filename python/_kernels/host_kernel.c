@@ -48,54 +48,67 @@ const kn_host_kernel *kpy_host_kernel_of(PyObject *object)
     return NULL;
 }
 
-// --- made from Python: one layer of a package directory, as tests and benchmarks want it ---
+// --- made from Python: one layer of a kernel, or of a package directory for the CPU ---
 
-static kn_status find_layer(kn_context *ctx, const char *path, host_kernel *k, kn_error *err)
+static kn_status find_layer(kn_context *ctx, const char *path, kn_host_kernel *out, kn_error *err)
 {
-    kn_host_kernel *out = &k->kernel;
-    kn_kernel *kernel = NULL;
+    kn_kernel *loaded = NULL;
     kn_package_layer layer = KN_PACKAGE_LAYER_INIT;
-    kn_status st = kn_context_get_kernel(ctx, KN_KERNEL_OPTIONS(.path = path), &kernel, NULL, err);
+    kn_status st = KN_OK;
+    if (path) {
+        st = kn_context_get_kernel(ctx, KN_KERNEL_OPTIONS(.path = path), &loaded, NULL, err);
+        out->kernel = loaded;
+    }
     if (st == KN_OK)
-        st = kn_package_layer_find(kn_kernel_package(kernel), out->layer_name, &layer, err);
+        st = kn_package_layer_find(kn_kernel_package(out->kernel), out->layer_name, &layer, err);
     if (st == KN_OK)
-        st = kn_kernel_function(kernel, kn_layer_function(layer.layer, false), &out->forward, err);
+        st = kn_kernel_function(out->kernel, kn_layer_function(layer.layer, false), &out->forward,
+                                err);
     if (st == KN_OK && layer.has_backward)
-        st = kn_kernel_function(kernel, kn_layer_function(layer.layer, true), &out->backward, err);
+        st = kn_kernel_function(out->kernel, kn_layer_function(layer.layer, true), &out->backward,
+                                err);
+    if (st == KN_OK)
+        st = kn_device_type_parse(kn_package_backend(kn_kernel_package(out->kernel)), &out->device,
+                                  err);
     if (st != KN_OK)
         return st;
-    out->kernel = kernel;
+    const char *repo_id = kn_kernel_repo_id(out->kernel);
     out->layer_name = layer.name;
     out->layer = layer.layer;
-    out->variant = kn_package_variant(kn_kernel_package(kernel));
+    out->variant = kn_package_variant(kn_kernel_package(out->kernel));
+    out->revision = kn_kernel_revision(out->kernel);
+    out->level = kn_kernel_level(out->kernel);
+    out->repository = path         ? path
+                      : repo_id[0] ? repo_id
+                                   : kn_package_dir(kn_kernel_package(out->kernel));
+    out->text = out->repository;
     return KN_OK;
 }
 
 static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"path", "layer_name", "strict", "device_index", NULL};
-    const char *path, *layer_name;
+    static char *names[] = {"kernel", "layer_name", "strict", "device_index", NULL};
+    PyObject *from;
+    const char *path = NULL;
     int strict = 0, device_index = -1;
     kn_error err = KN_ERROR_INIT;
+    kn_host_kernel k = {.struct_size = sizeof(k), .mode = KN_MODE_INFERENCE};
     (void)type;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|pi", names, &path, &layer_name, &strict,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "Os|pi", names, &from, &k.layer_name, &strict,
                                      &device_index))
         return NULL;
-    kn_context *ctx = kpy_context();
+    k.strict = (uint32_t)strict;
+    k.device_index = device_index;
+    if (PyUnicode_Check(from))
+        path = PyUnicode_AsUTF8AndSize(from, NULL);
+    else
+        k.kernel = kpy_kernel_of(from);
+    kn_context *ctx = path || k.kernel ? kpy_context() : NULL;
     if (!ctx)
         return NULL;
-    host_kernel k = {.kernel = {.struct_size = sizeof(k.kernel),
-                                .layer_name = layer_name,
-                                .device = KN_DEVICE_CPU,
-                                .device_index = device_index,
-                                .strict = (uint32_t)strict,
-                                .mode = KN_MODE_INFERENCE,
-                                .repository = path,
-                                .text = path}};
     kn_status st;
     Py_BEGIN_ALLOW_THREADS st = find_layer(ctx, path, &k, &err);
-    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_host_kernel_object(&k.kernel)
-                                            : kpy_fail(st, &err);
+    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_host_kernel_object(&k) : kpy_fail(st, &err);
 }
 
 // --- what it says ---
@@ -182,7 +195,7 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "HostKernel(path, layer_name, strict=False, device_index=-1)\n\n"
+    {Py_tp_doc, "HostKernel(kernel, layer_name, strict=False, device_index=-1)\n\n"
                 "What is to be bound to modules of a class. Made by kernelize; from Python: one "
                 "layer of a package directory, for the CPU."},
     {Py_tp_new, (void *)new},

@@ -139,8 +139,8 @@ class HostKernel:
     variant: str
     text: str
     level: str
-    def __init__(self, path: str, layer_name: str, strict: bool = False, device_index: int = -1) -> None:
-        """One layer of a package directory, for the CPU: for tests and benchmarks. Kernelize makes the others."""
+    def __init__(self, kernel: Kernel | str, layer_name: str, strict: bool = False, device_index: int = -1) -> None:
+        """One layer of a kernel, or of a package directory for the CPU, without a model. Kernelize makes the others."""
 
 class Host(Protocol):
     """kernels._torch.host: what the core asks of PyTorch. `cls` is a module's class; a function of use_kernelized_func has its own."""

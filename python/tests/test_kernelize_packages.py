@@ -144,3 +144,16 @@ def test_a_repository_loads_a_class(mapping):
     assert issubclass(layer, nn.Module) and layer.__module__ in sys.modules
     assert len(inspect.signature(layer.forward).parameters) == 2
     assert mapping["SiluAndMul"]["cpu"].load() is layer
+
+
+def test_a_native_layer_runs_by_itself(x):
+    layer = NATIVE["SiluAndMul"]["cpu"].load()()
+    torch.testing.assert_close(layer(x), SiluAndMul()(x))
+    with pytest.raises(ArgumentsError, match="f64"):
+        layer(x.double())
+    norm = NATIVE["LlamaRMSNorm"]["cpu"].load()()
+    with pytest.raises(TypeError):
+        norm(x)  # without a weight
+    own = Norm(8)
+    norm.weight, norm.variance_epsilon = own.weight, own.variance_epsilon
+    torch.testing.assert_close(norm(x), own(x))

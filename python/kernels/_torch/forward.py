@@ -49,12 +49,11 @@ def {name}({parameters}):
 """
 
 
-def native(cls: type, kernel: "_kernels.HostKernel") -> FunctionType:
-    """The forward of a native layer with the signature of the class's own, which serves where the kernel does not fit."""
+def native(kernel: "_kernels.HostKernel", own: Callable[..., Any]) -> FunctionType:
+    """The forward of a native layer with the signature of a class's own, which serves where the kernel does not fit."""
     from kernels import _kernels
     from kernels._torch import autograd, operators
 
-    own = cls.forward  # type: ignore[attr-defined]
     call = _kernels.Call(kernel, own)
     autograd.attach(call)
     made = _generate(own, call.function, operators.compiled(call))

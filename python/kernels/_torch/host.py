@@ -109,6 +109,6 @@ def load(
 
 def prepare(cls: type, kernel: "_kernels.HostKernel") -> FunctionType:
     """The forward of the class's modules; a function object of its own for each kernel."""
-    made = forward.hosted(kernel.hosted.forward) if kernel.hosted is not None else forward.native(cls, kernel)
+    made = forward.hosted(kernel.hosted.forward) if kernel.hosted is not None else forward.native(kernel, cls.forward)
     copies.register(cls, kernel, made)
     return made

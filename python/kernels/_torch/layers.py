@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from kernels import _kernels
+from kernels._torch.forward import native as make_forward
 from kernels._torch.validate import validate_layer as validate_layer
 from kernels.errors import NotFoundError
 from kernels.load import module_of, open_kernel
@@ -152,14 +153,15 @@ def _make_native(kernel: "_kernels.Kernel", layer: "_kernels.Layer") -> type:
                 annotation=annotation | None if kind == "tensor" and may_be_left_out else annotation,
             )
         )
-    signature = inspect.Signature(parameters)
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            f"Layer `{layer.name}` of {kernel.name} is native: it runs on the modules that kernelize gives it to."
-        )
+    def own(self: Any, *args: Any) -> Any:
+        raise TypeError(f"layer {layer.name} of {kernel.name}: the kernel does not take these arguments, and there is nothing else")
 
-    forward.__signature__ = signature  # type: ignore[attr-defined]
+    own.__name__, own.__qualname__ = "forward", f"{layer.name}.forward"
+    own.__doc__ = f"Runs the kernel, or raises what it does not accept: {layer.name} has no other code."
+    own.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    forward = make_forward(_kernels.HostKernel(kernel, layer.name, strict=True), own)
+    forward.__annotations__ = {p.name: p.annotation for p in parameters[1:]}
     module_name = f"kernels_{kernel.name.replace('-', '_')}_{kernel.id or abs(hash(kernel.dir))}"
     if module_name not in sys.modules:
         sys.modules[module_name] = ModuleType(module_name, f"Native layers of {kernel.name}.")
