@@ -242,3 +242,112 @@ def test_repositories_of_both_eras():
 
     with use_kernel_mapping(mapping(Module())):
         assert kernelize(Model(), mode=Mode.INFERENCE)(0) == 2
+
+
+# --- conditions, functions, repositories with a load of their own ---
+
+
+class Sized(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        return x + 1
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.small, self.large = Sized(1), Sized(9)
+
+
+def test_a_condition_is_asked_for_each_instance():
+    marked = type("Marked", (Sized,), {})
+    use_kernel_forward_from_hub("L", condition=lambda module: module.size > 5)(marked)
+    model = Two()
+    model.small.__class__ = model.large.__class__ = marked
+    with use_kernel_mapping(mapping()):
+        kernelize(model, mode=Mode.INFERENCE, device="cpu")
+        assert (model.small(0), model.large(0)) == (1, 2)
+        small, large = kernels.report(model)
+        assert (small.outcome, large.outcome) == ("fallback", "kernel")
+        assert "condition" in small.reason
+        model.small.size, model.large.size = 9, 1
+        kernelize(model, mode=Mode.INFERENCE, device="cpu")
+        assert (model.small(0), model.large(0)) == (2, 1)
+
+
+@use_kernel_forward_from_hub("f")
+def function(x, *, y=1):
+    """Adds."""
+    return x + y
+
+
+class FunctionKernel(nn.Module):
+    def forward(self, x, *, y=1):
+        return x + y + 10
+
+
+@kernels.use_kernelized_func(function)
+class Calls(nn.Module):
+    def forward(self, x):
+        return function(x, y=2)
+
+
+def test_functions_that_a_class_calls():
+    model = Calls()
+    with use_kernel_mapping({"f": {"cpu": Own("f", layer=FunctionKernel)}}):
+        kernelize(model, mode=Mode.INFERENCE, device="cpu")
+    try:
+        assert model(0) == 12 and function(0) == 11
+        assert [record.layer for record in kernels.report(model).replaced] == ["f"]
+        assert (function.__name__, function.__doc__) == ("function", "Adds.")
+    finally:
+        kernels.unkernelize(model)
+    assert model(0) == 2 and function(0) == 1 and "forward" not in function.__dict__
+
+
+def test_functions_that_are_submodules():
+    model = nn.Sequential(function, Layer())
+    with use_kernel_mapping({"f": {"cpu": Own("f", layer=FunctionKernel)}} | mapping()):
+        kernelize(model, mode=Mode.INFERENCE, device="cpu")
+    try:
+        assert model(0) == 13
+    finally:
+        kernels.unkernelize(model)
+    assert model(0) == 2
+
+
+def test_repositories_that_load_in_their_own_way():
+    class Special(kernels.LayerRepository):
+        def load(self):
+            return Kernel
+
+    with use_kernel_mapping(mapping(Special("a/b", layer_name="L", version=1))):
+        model = kernelize(Model(), mode=Mode.INFERENCE)
+    assert model(0) == 2
+    (record,) = kernels.report(model)
+    assert "a/b" in record.repository
+
+
+WRONG_LAYERS = [
+    (int, "is not a Torch layer"),
+    (type("Bad", (nn.Module,), {"__init__": lambda self: None}), "must not override nn.Module constructor"),
+    (type("Bad", (Kernel,), {"helper": 1}), "must not contain additional members compared to `Layer`"),
+    (type("Bad", (nn.Module,), {"forward": lambda self: 1}), "does not match `Layer`: different number of arguments"),
+    (type("Bad", (nn.Module,), {"forward": lambda self, *x: 1}), "does not match `Layer`: different kind of arguments"),
+]
+
+
+@pytest.mark.parametrize(("layer", "text"), WRONG_LAYERS, ids=[text for _, text in WRONG_LAYERS])
+def test_layers_that_contradict_the_class(layer, text):
+    from kernels.layer import _validate_layer
+
+    with pytest.raises(TypeError, match=f"my own.*{text}"):
+        _validate_layer(check_cls=Layer, cls=layer, repo=Own())
+    model = Model()
+    with use_kernel_mapping(mapping(Own(layer=layer))), pytest.raises(TypeError, match=f"my own.*{text}"):
+        kernelize(model, mode=Mode.INFERENCE, use_fallback=KernelizeFallback.ALL)
+    assert model(0) == 1 and "forward" not in model.layer.__dict__
+    assert _validate_layer(check_cls=Layer, cls=Kernel, repo=Own()) is None
