@@ -122,6 +122,30 @@ static PyObject *record_of(const kn_record *r)
         r->admits, "changed", PyBool_FromLong(r->changed != 0), "level", kn_level_text(r->level));
 }
 
+// Adds the calls that fell back, by reason. 0, or -1 with an exception.
+static int add_fallbacks(PyObject *item, const kn_plan *plan, size_t index)
+{
+    static const kn_mismatch_reason reasons[] = {
+#define REASON(name, value, text) name,
+        KN_MISMATCH_LIST(REASON)
+#undef REASON
+    };
+    PyObject *counts = PyDict_New();
+    int st = counts ? 0 : -1;
+    for (size_t i = 0; st == 0 && i < KN_LEN(reasons); ++i) {
+        const uint64_t n = kn_plan_fallback_count(plan, index, reasons[i]);
+        if (n == 0)
+            continue;
+        PyObject *count = PyLong_FromUnsignedLongLong(n);
+        st = count ? PyDict_SetItemString(counts, kn_mismatch_reason_text(reasons[i]), count) : -1;
+        Py_XDECREF(count);
+    }
+    if (st == 0)
+        st = PyDict_SetItemString(item, "fallbacks", counts);
+    Py_XDECREF(counts);
+    return st;
+}
+
 static PyObject *plan_records(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -132,7 +156,7 @@ static PyObject *plan_records(PyObject *self, PyObject *unused)
         kn_record record = {.struct_size = sizeof(record)};
         const kn_status st = kn_plan_get(plan, i, &record, &err);
         PyObject *item = st == KN_OK ? record_of(&record) : kpy_fail(st, &err);
-        if (!item || PyList_Append(list, item) < 0)
+        if (!item || add_fallbacks(item, plan, i) < 0 || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);
     }

@@ -24,13 +24,22 @@ _COLUMNS = (
     ("Variant", "variant"),
     ("Reason", "reason"),
     ("What would admit it", "admits"),
+    ("Calls that fell back", "fallbacks"),
 )
+
+
+_SERVED = ("kernel", "reference")  # outcomes
 
 
 class Record(SimpleNamespace):
     """One decision: `path`, `class_name`, `layer`, `device`, `device_index`, `capability`, `mode`, `mode_used`,
-    `repository`, `revision`, `variant`, `layer_name`, `outcome`, `rule`, `reason`, `admits`, `changed`, `level`
-    (docs/plan.schema.json)."""
+    `repository`, `revision`, `variant`, `layer_name`, `outcome`, `rule`, `reason`, `admits`, `changed`, `level`,
+    `fallbacks` (docs/plan.schema.json)."""
+
+
+def _calls(record: Record) -> str:
+    """The calls of a kernel's layer that ran the own forward; "" without any."""
+    return ", ".join(f"{count} calls: {reason}" for reason, count in record.fallbacks.items())
 
 
 class Decisions:
@@ -50,19 +59,22 @@ class Decisions:
     @property
     def replaced(self) -> list[Record]:
         """Layers that a kernel serves."""
-        return [record for record in self.records if record.outcome in ("kernel", "reference")]
+        return [record for record in self.records if record.outcome in _SERVED]
 
     @property
     def fallbacks(self) -> list[Record]:
         """Layers that their own forward serves."""
-        return [record for record in self.records if record.outcome not in ("kernel", "reference")]
+        return [record for record in self.records if record.outcome not in _SERVED]
 
     def raise_if_fallback(self) -> None:
-        """Raises RuntimeError that names every layer which no kernel serves, and why."""
-        fallbacks = self.fallbacks
-        if fallbacks:
-            lines = [f"{record.path or '(root)'}: {record.layer}: {record.reason}" for record in fallbacks]
-            raise RuntimeError(f"{len(fallbacks)} of {len(self)} layers have no kernel:\n" + "\n".join(lines))
+        """Raises RuntimeError that names every layer which no kernel serves, or did not serve in some call, and why."""
+        lines = []
+        for record in self.records:
+            why = record.reason if record.outcome not in _SERVED else _calls(record)
+            if why or record.outcome not in _SERVED:
+                lines.append(f"{record.path or '(root)'}: {record.layer}: {why}")
+        if lines:
+            raise RuntimeError(f"{len(lines)} of {len(self)} layers ran without a kernel:\n" + "\n".join(lines))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as data (docs/plan.schema.json)."""
@@ -77,7 +89,7 @@ class Decisions:
         return len(self._plan)
 
     def __repr__(self) -> str:
-        return self._plan.text()
+        return self._plan.text().rstrip("\n")
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -86,7 +98,8 @@ class Decisions:
             return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
         head = row("th", (title for title, _ in _COLUMNS))
-        body = "".join(row("td", (getattr(record, field, "") for _, field in _COLUMNS)) for record in self.records)
+        shown = (SimpleNamespace(**vars(record) | {"fallbacks": _calls(record)}) for record in self.records)
+        body = "".join(row("td", (getattr(record, field) for _, field in _COLUMNS)) for record in shown)
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 

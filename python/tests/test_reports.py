@@ -1,6 +1,7 @@
 """kernels.report: what serves each layer of a model now."""
 
 import pytest
+import torch
 from mapped import Own
 from torch import nn
 
@@ -51,5 +52,25 @@ def test_report():
 def test_report_of_fallbacks():
     report = kernels.report(kernelize(Model(), mode=Mode.INFERENCE))
     assert not report.replaced and [record.path for record in report.fallbacks] == ["layer"]
-    with pytest.raises(RuntimeError, match="1 of 1 layers have no kernel:\nlayer: L: "):
+    with pytest.raises(RuntimeError, match="1 of 1 layers ran without a kernel:\nlayer: L: "):
+        report.raise_if_fallback()
+
+
+def test_report_of_calls_that_fell_back(build):
+    @use_kernel_forward_from_hub("SiLU")
+    class SiLU(nn.Module):
+        def forward(self, input):
+            return nn.functional.silu(input)
+
+    silu = kernels.LocalLayerRepository(build / "packages" / "activation", layer_name="SiLU")
+    with use_kernel_mapping({"SiLU": {"cpu": silu}}):
+        model = kernelize(SiLU(), mode=Mode.INFERENCE, device="cpu")
+    model(torch.ones(2))
+    kernels.report(model).raise_if_fallback()
+    model(torch.ones(2, dtype=torch.float64))
+    model(torch.ones(2, dtype=torch.float64))
+    report = kernels.report(model)
+    assert report.replaced[0].fallbacks == {"dtype": 2} and not report.fallbacks
+    assert "dtype" in repr(report) and "2 calls: dtype" in report._repr_html_()
+    with pytest.raises(RuntimeError, match="1 of 1 layers ran without a kernel:\n.*root.*: SiLU: 2 calls: dtype"):
         report.raise_if_fallback()
