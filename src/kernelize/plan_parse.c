@@ -150,10 +150,10 @@ static kn_status read_device(kni_json_at at, kni_decision *d, kn_error *err)
 {
     const char *text = NULL;
     int64_t index = 0;
-    kn_status st = read_clean(at, "device", false, &text, err);
+    kn_status st = read_clean(at, "device", d->outcome == KN_OUTCOME_KERNEL, &text, err);
     if (st == KN_OK && text && kn_device_type_parse(text, &d->device, NULL) != KN_OK)
         return not_accepted(at, "device", text, "null and the types of devices", err);
-    if (st == KN_OK)
+    if (st == KN_OK && text)
         st = read_number(at, "device_index", INT32_MAX, &index, err);
     d->device_index = (int32_t)index;
     if (st == KN_OK)

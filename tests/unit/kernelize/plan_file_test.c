@@ -134,6 +134,7 @@ static void test_refused(void **state)
          "modules[1].rule: found \"NO\": accepted are NO_LAYER, "},
         {"an unknown device", "\"device\": \"cpu\", ", "\"device\": \"gpu\", ",
          "modules[0].device: found \"gpu\""},
+        {"a kernel without device", "\"device\": \"cpu\", ", "", "modules[0].device: "},
         {"a negative index", "\"device_index\": 0", "\"device_index\": -1",
          "modules[0].device_index: found -1: accepted are 0 to 2147483647"},
         {"a large index", "\"device_index\": 0", "\"device_index\": 2147483648", "device_index"},
