@@ -299,3 +299,27 @@ def test_fault_20_what_a_repository_of_ones_own_loaded_can_be_dropped():
         assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(0) == 2
         kernels.forget()
         assert kernels.kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")(0) == 3
+
+
+# What the standard library has since 3.11, by module.
+SINCE_3_11 = {
+    "typing": {"Self", "Never", "LiteralString", "assert_never", "assert_type", "reveal_type", "Unpack", "override"},
+    "enum": {"StrEnum", "verify", "member", "nonmember", "FlagBoundary", "global_enum"},
+    "contextlib": {"chdir"},
+    "tomllib": None,
+}
+
+
+def test_fault_40_every_file_is_of_the_python_that_is_declared(build):
+    import ast
+
+    files = sorted((build / "python" / "kernels").rglob("*.py"))
+    assert len(files) > 20
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(), feature_version=(3, 10))):
+            assert not isinstance(node, getattr(ast, "TryStar", ())), file
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module in SINCE_3_11:
+                newer = SINCE_3_11[node.module]
+                assert newer is not None and not newer & {alias.name for alias in node.names}, f"{file}:{node.lineno}"
+            if isinstance(node, ast.Import):
+                assert "tomllib" not in {alias.name for alias in node.names}, f"{file}:{node.lineno}"
