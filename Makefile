@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 10
 CLIENTS ?= 1.10.2 1.21.0 1.33.0 2.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pytorch test test-long test-clients fuzz fuzz-long bench install format format-check tidy interface clean
+.PHONY: help setup demo demo-pytorch test test-long test-clients fuzz fuzz-long bench install wheel format format-check tidy interface clean
 
 # $(call build,PRESET[,TARGET]) configures and builds; $(call check,PRESET,CTEST-ARGUMENTS) runs tests.
 build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) $(if $(2),--target $(2)) -- -j$(JOBS) --quiet
@@ -25,6 +25,7 @@ help:
 	@echo 'make fuzz-long     each fuzz target for ten minutes'
 	@echo 'make bench         the benchmarks, one JSON line a figure'
 	@echo 'make install       headers, library, command line program (PREFIX=$(PREFIX), DESTDIR=…)'
+	@echo 'make wheel         the Python distribution kernels, in dist/ (KERNELS_LEVEL=0.16.2: another level)'
 	@echo 'make format        formats the sources; format-check only looks'
 	@echo 'make tidy          clang-tidy over the library and the command line program'
 	@echo 'make interface     records the public interface in tests/abi/ after a deliberate change'
@@ -90,6 +91,9 @@ install: setup
 	cmake --preset release --log-level=WARNING -DCMAKE_INSTALL_PREFIX='$(PREFIX)'
 	cmake --build --preset release -- -j$(JOBS) --quiet
 	DESTDIR='$(DESTDIR)' cmake --install build/release
+
+wheel: setup
+	.venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 format: setup
 	clang-format-14 -i $(sources)

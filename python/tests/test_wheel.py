@@ -120,6 +120,16 @@ def test_used(installed, tmp_path):
     assert str(installed.parent) in line, doctor.stdout
 
 
+def test_in_a_directory(wheel, tmp_path):
+    """As by pip install --target: the program's libtvm_ffi is that of the directory."""
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "d", wheel)
+    own = pathlib.Path(__import__("sysconfig").get_path("purelib"))
+    shutil.copytree(own / "tvm_ffi", tmp_path / "d" / "tvm_ffi", symlinks=True)
+    doctor = run(tmp_path / "d" / "bin" / "kernels", "doctor", env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, cwd=tmp_path)
+    (line,) = [line for line in doctor.stdout.splitlines() if "libtvm_ffi.so" in line]
+    assert str(tmp_path / "d" / "tvm_ffi") in line.replace("bin/../", ""), doctor.stdout
+
+
 def test_a_kernel_runs_from_the_wheel(installed, tmp_path, build):
     """The first-party package, called by the installed program, whose libtvm_ffi is that of the environment."""
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
