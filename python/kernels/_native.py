@@ -67,23 +67,20 @@ class NativeLayers(_Lazy):
 
 def native_module(kernel: _kernels.Kernel) -> NativeModule:
     """The module of a native kernel: one for each, in sys.modules as its id."""
-    from kernels.importer import check_module_name
+    from kernels.importer import claim_name, naming
 
     module = _modules.get(kernel)
     if module is not None:
         return module
-    name = kernel.id or f"{kernel.name.replace('-', '_')}_native"
-    taken = sys.modules.get(name)
-    if isinstance(taken, NativeModule):
-        # The same build in another directory; or another one that says it is the same.
-        name = f"{name}_{len(_modules)}"
-    else:
-        check_module_name(name)
-    module = NativeModule(name, kernel, f"The functions of {kernel!r}.")
-    module.layers = NativeLayers(f"{name}.layers", kernel, f"The layers of {kernel!r}.")
-    module.__path__ = []
-    made = _modules.setdefault(kernel, module)
-    if made is module:
-        sys.modules[name] = module
-        sys.modules[module.layers.__name__] = module.layers
-    return made
+    with naming:
+        name, owner = claim_name(kernel, kernel.name.replace("-", "_"))
+        module = _modules.get(owner)
+        if module is None:
+            module = NativeModule(name, owner, f"The functions of {owner!r}.")
+            module.layers = NativeLayers(f"{name}.layers", owner, f"The layers of {owner!r}.")
+            module.__path__ = []
+            sys.modules[name] = module
+            sys.modules[module.layers.__name__] = module.layers
+            _modules[owner] = module
+        _modules[kernel] = module
+    return module

@@ -29,8 +29,9 @@ _loaded_kernels: dict[Path, LoadedKernel] = {}
 _modules: dict[Any, ModuleType] = {}  # the same by kernel
 
 _packages: dict[str, _Package] = {}  # by module name
+_owners: dict[str, _kernels.Kernel] = {}  # native ones too
 _by_kernel: dict[Any, _Package] = {}
-_naming = allocate_lock()  # held while a kernel gets its name, never while code of one runs
+naming = allocate_lock()  # held while a kernel gets its name, never while code of one runs
 
 
 class _Package:
@@ -180,32 +181,31 @@ def _content(kernel: _kernels.Kernel) -> str:
     return whole.hexdigest()[:16]
 
 
-def check_module_name(name: str) -> None:
+def _check_name(name: str) -> None:
     """Refuses a module name that is none, or that something else in this process goes by."""
     from importlib.util import find_spec
     from keyword import iskeyword
 
     if not name.isidentifier() or iskeyword(name):
         raise make("load", f"the id {name!r} is no module name: accepted is an identifier of Python")
-    module = sys.modules.get(name)
-    if module is not None and name in _packages and getattr(module, "__loader__", None).__class__ is _Loader:
-        return
-    shadowed = name in sys.modules or name in sys.builtin_module_names or name in sys.stdlib_module_names
-    if not shadowed and name not in _packages:
-        shadowed = find_spec(name) is not None
-    if shadowed:
+    if name in sys.modules or name in sys.stdlib_module_names or find_spec(name) is not None:
         raise make("load", f"the id {name!r} is the name of another module, which it would shadow")
 
 
-def module_name(kernel: _kernels.Kernel, package_name: str) -> str:
-    """What a kernel's module is called: its id; without one, or where another kernel has it, a name by its content."""
-    if not kernel.id:
-        return f"{package_name if package_name.isidentifier() else 'kernel'}_{_content(kernel)}"
-    check_module_name(kernel.id)
-    taken = _packages.get(kernel.id)
-    if taken is None or taken.kernel is kernel or _content(taken.kernel) == _content(kernel):
-        return kernel.id  # the same files are the same module, wherever they lie
-    return f"{kernel.id}_{_content(kernel)}"
+def claim_name(kernel: _kernels.Kernel, package_name: str) -> tuple[str, _kernels.Kernel]:
+    """What a kernel's module is called: its id; without one, or where another kernel has it, a name by its content.
+
+    Gives the kernel too that has the name: the same files are the same module, wherever they lie. Raises LoadError for
+    an id that is no module name, or that of a foreign module.
+    """
+    name = kernel.id
+    if name and name not in _owners:
+        _check_name(name)
+    owner = _owners.get(name, kernel)
+    if not name or (owner is not kernel and _content(owner) != _content(kernel)):
+        first = name or (package_name if package_name.isidentifier() else "kernel")
+        name = f"{first}_{_content(kernel)}"
+    return name, _owners.setdefault(name, kernel)
 
 
 def _root(kernel: _kernels.Kernel, package_name: str | None) -> str:
@@ -227,8 +227,8 @@ def _root(kernel: _kernels.Kernel, package_name: str | None) -> str:
 
 def _name(kernel: _kernels.Kernel, package_name: str | None) -> _Package:
     root = _root(kernel, package_name)
-    name = module_name(kernel, root.rstrip("/") or kernel.name.replace("-", "_") or package_name or "")
-    package = _packages.setdefault(name, _Package(kernel, name, root))
+    name, owner = claim_name(kernel, root.rstrip("/") or kernel.name.replace("-", "_") or package_name or "")
+    package = _packages.setdefault(name, _Package(owner, name, root))
     return _by_kernel.setdefault(kernel, package)
 
 
@@ -244,7 +244,7 @@ def import_kernel(kernel: _kernels.Kernel, package_name: str | None = None) -> M
     from importlib import import_module
     from importlib._bootstrap import _DeadlockError  # type: ignore[attr-defined]
 
-    with _naming:
+    with naming:
         package = _by_kernel.get(kernel) or _name(kernel, package_name)
     _come_first()
     try:

@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import py_compile
+import shutil
 import sys
 import sysconfig
 import threading
@@ -203,6 +204,15 @@ def test_one_id_twice(made):
     assert other is not first and sys.modules[first.__name__] is first and sys.modules[other.__name__] is other
     assert other.where() == f"{other.__name__}.sub.deep"
     assert [importlib.import_module(f"{module.__name__}.late").VALUE for module in (first, other)] == [1, 2]
+
+
+def test_one_id_for_a_native_and_a_python_build(tmp_path, build):
+    native = kernels.get_local_kernel(build / "packages" / "activation")
+    write_package(tmp_path, {"__init__.py": "X = 1"}, id=native.__name__)
+    module = kernels.get_local_kernel(tmp_path)
+    assert module.X == 1 and module.__name__ != native.__name__ and sys.modules[native.__name__] is native
+    shutil.copytree(build / "packages" / "activation", tmp_path / "copy")
+    assert kernels.get_local_kernel(tmp_path / "copy") is native
 
 
 def test_without_an_id_the_name_is_that_of_the_content(run_python, tmp_path):

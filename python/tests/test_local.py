@@ -32,8 +32,8 @@ def test_call_forms_and_places(activation, form):
 
 def test_what_is_loaded_says_no_repository(activation):
     module = kernels.get_local_kernel(activation)
-    (loaded,) = [loaded for loaded in kernels.get_loaded_kernels() if loaded.module is module]
-    assert loaded.repo_info is None and loaded.metadata.name == "activation" and loaded.metadata.version == 1
+    loaded = [loaded for loaded in kernels.get_loaded_kernels() if loaded.module is module and loaded.repo_info is None]
+    assert loaded[0].metadata.name == "activation" and loaded[0].metadata.version == 1
 
 
 @pytest.mark.parametrize("arguments, message", [
