@@ -300,8 +300,13 @@ REFUSED_BY_BOTH = {  # the own forward raises, too: what counts is that nothing 
 }
 
 
-@pytest.mark.extension
-@pytest.mark.parametrize("name", INPUTS)
+def rows(table):
+    """Without those at which PyTorch throws in C++, which AddressSanitizer's runtime does not take in a preloaded interpreter."""
+    throws = "a tensor without a DLPack form"
+    return [pytest.param(name, marks=[pytest.mark.extension] * (row[1] != throws)) for name, row in table.items()]
+
+
+@pytest.mark.parametrize("name", rows(INPUTS))
 def test_inputs(silu, name):
     make, reason = INPUTS[name]
     x = make()
@@ -314,8 +319,7 @@ def test_inputs(silu, name):
         assert strides(made) == strides(silu.module(x))
 
 
-@pytest.mark.extension
-@pytest.mark.parametrize("name", REFUSED_BY_BOTH)
+@pytest.mark.parametrize("name", rows(REFUSED_BY_BOTH))
 def test_inputs_that_the_own_forward_decides(build, name):
     make, reason = REFUSED_BY_BOTH[name]
     module = Function(lambda x: "own")
