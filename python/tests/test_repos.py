@@ -5,6 +5,7 @@ import http.server
 import inspect
 import pathlib
 import pickle
+import subprocess
 import sys
 import threading
 
@@ -256,3 +257,42 @@ def test_the_user_agent_is_sent(run_python):
         finally:
             server.shutdown()
     assert agents and all("framework/mine; version/1.2" in agent for agent in agents), agents
+
+
+def test_locked_layers(hub, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(f'[tool.kernels.dependencies]\n"{R}" = 1\n')
+    subprocess.run([hub.program, "lock", tmp_path], check=True, capture_output=True)
+    lock = tmp_path / "kernels.lock"
+    layer = LockedLayerRepository(R, lockfile=lock, layer_name="SiluAndMul").load()
+    assert layer is LockedLayerRepository(R, lockfile=str(lock), layer_name="SiluAndMul").load()
+    with pytest.raises(ValueError, match="is not locked"):
+        LockedLayerRepository("kernels-community/rotary", lockfile=lock, layer_name="rotary_pos_emb").load()
+    with pytest.raises(FileNotFoundError):
+        LockedLayerRepository(R, lockfile=tmp_path / "none.lock", layer_name="SiluAndMul").load()
+
+
+def test_fault_25_the_lock_of_the_callers_distribution(hub, run_python, tmp_path):
+    """Found for repositories in mappings too; the caller is who makes the repository, not this library."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.kernels.dependencies]\n"{R}" = 1\n')
+    subprocess.run([hub.program, "lock", tmp_path], check=True, capture_output=True)
+    package, info = tmp_path / "site" / "theirs", tmp_path / "site" / "theirs-1.0.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    (package / "__init__.py").write_text(
+        "from kernels import LockedLayerRepository\n"
+        f"repository = LockedLayerRepository({R!r}, layer_name='SiluAndMul')\n"
+    )
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("theirs\n")
+    (info / "kernels.lock").write_bytes((tmp_path / "kernels.lock").read_bytes())
+    run_python(
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import theirs\n"
+        f"assert {str(info / 'kernels.lock')!r} in str(theirs.repository), str(theirs.repository)\n"
+        "assert theirs.repository.load().__name__ == 'SiluAndMul'\n"
+    )
+
+
+def test_callers_without_a_lock():
+    with pytest.raises(ValueError, match=f"Kernel `{R}` is not locked"):
+        LockedLayerRepository(R, layer_name="SiluAndMul")
