@@ -105,3 +105,42 @@ def test_a_failing_call_holds_nothing():
     fail()
     held, _ = traced(fail)
     assert held < 64 << 10
+
+
+class Refusing(nn.Module):
+    """Whatever the walk asks it raises, each in turn."""
+
+    kernel_layer_name = "Scale"
+    kernel_condition = None
+
+    def forward(self, x):
+        return x
+
+
+class Raising:
+    @property
+    def device(self):
+        raise KeyError("device")
+
+
+def raise_key_error(*_):
+    raise KeyError("condition")
+
+
+@pytest.mark.parametrize("where", ["condition", "device", "load", "layer"])
+def test_errors_on_the_way_hold_nothing(where, monkeypatch):
+    m = nn.Sequential(Scale(), nn.Sequential(Block(), Refusing()))
+    layer = Custom(7 if where == "layer" else times(7), error=KeyError if where == "load" else None)
+    if where == "condition":
+        monkeypatch.setattr(Refusing, "kernel_condition", raise_key_error)
+    if where == "device":
+        m[1][1]._parameters = {"weight": Raising()}
+
+    def fail():
+        for _ in range(300):
+            with pytest.raises((KeyError, TypeError)):
+                kernelize_with(m, layer)
+
+    fail()
+    held, _ = traced(fail)
+    assert held < 32 << 10

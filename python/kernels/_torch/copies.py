@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _REPLICATE = "_replicate_for_data_parallel"
 _CELLS = ("forward", "_old_forward")  # the second beneath a hook of accelerate
 
-# What is bound: function -> the words that name it in a pickle; and back, by class.
+# What is bound: function -> the words that name it in a pickle, the first for people; and back, by class and the others.
 _words: "weakref.WeakKeyDictionary[FunctionType, tuple[str, ...]]" = weakref.WeakKeyDictionary()
 _functions: dict[tuple[type, tuple[str, ...]], FunctionType] = {}
 _missed: set[tuple[str, ...]] = set()
@@ -29,13 +29,15 @@ _missed: set[tuple[str, ...]] = set()
 
 def register(cls: type, kernel: "_kernels.HostKernel", function: FunctionType) -> None:
     """Lets copies of the class's modules keep a forward."""
+    # The same content, wherever it was loaded from; a repository that loads itself is known by what it is called.
     content = kernel.kernel.id if kernel.kernel is not None else ""
+    where = (content,) if content else (kernel.repository, kernel.revision)
     words = (
-        kernel.repository, kernel.revision, kernel.variant, content, kernel.layer_name, kernel.device,
-        str(kernel.device_index), str(kernel.mode), str(kernel.strict),
+        kernel.text, *where, kernel.variant, kernel.layer_name, kernel.device, str(kernel.device_index), str(kernel.mode),
+        str(kernel.strict),
     )  # fmt: skip
     _words[function] = words
-    _functions[cls, words] = function
+    _functions[cls, words[1:]] = function
     # Classes with a way of their own are copied their own way: methods are then pickled by name, and mean the class's forward.
     if cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__:
         copyreg.dispatch_table.setdefault(cls, _reduce)  # type: ignore[arg-type]
@@ -113,7 +115,7 @@ def rebind(module: nn.Module, name: str, words: tuple[str, ...] | None) -> Any:
     """Called by a pickle that is loaded: the forward of a kernel that this process has, else the class's own."""
     if name == _REPLICATE:
         return MethodType(replicate, module)
-    function = _functions.get((type(module), words))  # type: ignore[arg-type]
+    function = _functions.get((type(module), words[1:])) if words else None
     if function is None:
         _say_missed(words or ("",))
         return getattr(module, name)
