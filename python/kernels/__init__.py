@@ -58,6 +58,7 @@ _MODULES = frozenset(
 )
 
 __all__ = ["__version__", *sorted(_home_of)]
+_home_of["rebind_saved"] = "._torch.copies"  # no public name: a saved model asks for it where it is loaded
 
 
 def _version() -> str:

@@ -107,7 +107,7 @@ def test_a_process_without_kernels_loads_it(model, tmp_path):
 def test_a_process_that_has_not_loaded_the_kernel_says_so_once(model, tmp_path):
     file = tmp_path / "model.pt"
     file.write_bytes(save(model))
-    done = run(file, "import logging; logging.basicConfig(); import kernels._torch", str(PACKAGE))
+    done = run(file, "import logging; logging.basicConfig(); import kernels", str(PACKAGE))
     assert done.stdout.startswith("6.0 ")
     assert done.stderr.count("WARNING:kernels:") == 1 and "call kernelize" in done.stderr
 

@@ -1,5 +1,7 @@
 """The way back: what kernelize wrote is taken away, and nothing else."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -149,3 +151,46 @@ def test_members_are_read_when_the_layer_is_called():
     assert factor(m[0]) == 300
     m[0].load_state_dict({"weight": torch.tensor([4.0])})
     assert factor(m[0]) == 400
+
+
+def test_a_model_runs_while_another_thread_kernelizes_and_undoes_it():
+    m, seen, stop = nn.Sequential(*(Scale() for _ in range(20))), set(), threading.Event()
+
+    def run():
+        while not stop.is_set():
+            for module in m:
+                seen.add(factor(module))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with on_cpu({INFERENCE: Custom(times(3)), TRAINING: Custom(times(7))}):
+        for _ in range(300):
+            kernelize(m, mode=INFERENCE, device="cpu")
+            kernelize(m, mode=TRAINING, device="cpu")
+            unkernelize(m)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert seen == {2, 3, 7}
+
+
+def test_models_are_kernelized_by_several_threads_at_once():
+    models = [nn.Sequential(*(Block() for _ in range(50))) for _ in range(4)]
+    entry, errors = {INFERENCE: Custom(times(3)), TRAINING: Custom(times(7))}, []
+
+    def work(m):
+        try:
+            for mode, wanted in [(INFERENCE, 3), (TRAINING, 7)] * 20:
+                kernelize_with(m, dict(entry), mode=mode)
+                assert {factor(block.scale) for block in m} == {wanted}
+            unkernelize(m)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(m,)) for m in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and {factor(block.scale) for m in models for block in m} == {2}

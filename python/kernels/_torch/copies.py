@@ -89,7 +89,7 @@ class _Method:
         return MethodType(self.function, copy.deepcopy(self.module, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # At load: rebind(module, name, words), or without this module getattr(module, name, words).
+        # At load: kernels.rebind_saved(module, name, words), or without kernels getattr(module, name, words).
         name = "forward" if self.name in _CELLS else self.name
         return _REBIND, (self.module, name, _words.get(self.function))
 
@@ -108,10 +108,10 @@ class _Expression:
 
 
 _MODULES = _Expression(getattr, _Expression(importlib.import_module, "sys"), "modules")
-_REBIND = _Expression(getattr, _Expression(dict.get, _MODULES, __name__), "rebind", getattr)
+_REBIND = _Expression(getattr, _Expression(dict.get, _MODULES, "kernels"), "rebind_saved", getattr)
 
 
-def rebind(module: nn.Module, name: str, words: tuple[str, ...] | None) -> Any:
+def rebind_saved(module: nn.Module, name: str, words: tuple[str, ...] | None) -> Any:
     """Called by a pickle that is loaded: the forward of a kernel that this process has, else the class's own."""
     if name == _REPLICATE:
         return MethodType(replicate, module)
@@ -131,6 +131,3 @@ def _say_missed(words: tuple[str, ...]) -> None:
         "call kernelize",
         words[0],
     )
-
-
-assert sys.modules[__name__].rebind is rebind  # what the expression finds
