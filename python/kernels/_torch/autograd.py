@@ -15,46 +15,51 @@ if TYPE_CHECKING:
 class _Layer:
     """What is the same for every call of a layer's node."""
 
-    def __init__(self, program: shapes.Program, own: Callable[..., Any], run_backward: Callable[..., Any]) -> None:
-        self.program, self.own, self.run_backward = program, own, run_backward
-        self.node: type[_Node] = type(program.name, (_Node,), {})  # its name is what graphs of autograd show
-
-    def apply(self, module: Any, made: Any, values: Sequence[Any]) -> Any:
-        """The results, with history."""
-        return self.node.apply(self, module, [made], *values)
+    def __init__(self, call: "_kernels.Call", program: shapes.Program, run_backward: Callable[..., Any]) -> None:
+        self.program, self.own, self.run_backward = program, call.own, run_backward
+        self.device = operators.device_type(call)
+        # Its name is what graphs of autograd show.
+        node: type[_Node] = type(program.name, (_Node,), {"layer": self})
+        # apply(of_call, *values), without what torch.autograd.Function does for functorch: that has been asked.
+        self.apply = super(torch.autograd.Function, node).apply
 
 
 class _Node(torch.autograd.Function):
-    """Takes results that have been computed: a call that does not fit never comes here."""
+    """Takes the results, which have been computed: a call that does not fit never comes here."""
+
+    layer: _Layer
 
     @staticmethod
-    def forward(ctx: Any, layer: _Layer, module: Any, made: list[Any], *values: Any) -> Any:
-        operators.keep(ctx, layer.program, values, made[0])
-        ctx.layer, ctx.module = layer, module
-        device = next(value.device.type for value in values if isinstance(value, torch.Tensor))
-        ctx.autocast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
-        return made[0]
+    def forward(ctx: Any, of_call: tuple[Any, Any], *values: Any) -> Any:
+        layer = ctx._forward_cls.layer
+        ctx.module, made = of_call
+        operators.keep(ctx, layer.program, values, made)
+        device = layer.device
+        ctx.autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        return made
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        layer, needs, made = ctx.layer, list(ctx.needs_input_grad[3:]), None
+        layer, needs, made = ctx._forward_cls.layer, ctx.needs_input_grad[1:], None
         values, outputs, grads_in = operators.kept(ctx, layer.program, grads)
         if not torch.is_grad_enabled():
             made = layer.run_backward(values, outputs, grads_in, needs)
         if made is None:
-            made = _recompute(ctx, values, grads, needs)
-        return (None, None, None, *(grad if need else None for grad, need in zip(made, needs)))
+            made = _recompute(ctx, layer, values, grads, needs)
+        return (None, *made)
 
 
-def _recompute(ctx: Any, values: list[Any], grads: Sequence[Any], needs: list[bool]) -> list[Any]:
+def _recompute(
+    ctx: Any, layer: _Layer, values: list[Any], grads: Sequence[Any], needs: Sequence[bool]
+) -> list[Any]:
     """Through the own forward: what has gradients of gradients, and takes whatever the kernel's backward does not."""
-    program, create_graph = ctx.layer.program, torch.is_grad_enabled()
-    device, dtype = ctx.autocast or (None, None)
-    with torch.enable_grad(), torch.autocast(device, dtype) if device else contextlib.nullcontext():
+    program, create_graph = layer.program, torch.is_grad_enabled()
+    autocast = torch.autocast(layer.device, ctx.autocast) if ctx.autocast else contextlib.nullcontext()
+    with torch.enable_grad(), autocast:
         # Each is a variable of its own: one may have been computed from another.
         values = [_leaf(value, need, create_graph) for value, need in zip(values, needs)]
         module = _with_members(program, ctx.module, values)
-        made = ctx.layer.own(module, *values[: len(program.inputs)])
+        made = layer.own(module, *values[: len(program.inputs)])
         made = made if isinstance(made, tuple) else (made,)
         pairs = [(result, grad) for result, grad in zip(made, grads) if grad is not None and result.requires_grad]
         if not pairs:
@@ -95,22 +100,21 @@ def _with_members(program: shapes.Program, module: Any, values: Sequence[Any]) -
 
 def autograd(call: "_kernels.Call") -> Callable[..., Any]:
     """The forward when gradients are wanted, called as autograd(module, *args)."""
-    program, run, own = shapes.parse(call.kernel.layer.json()), call.run, call.own
-    layer = _Layer(program, own, call.run_backward)
+    program, run, own, read_members = shapes.parse(call.kernel.layer.json()), call.run, call.own, call.members
+    layer = _Layer(call, program, call.run_backward)
+    has_backward, has_members, n_inputs = program.has_backward, bool(program.members), len(program.inputs)
 
     def forward(module: Any, *args: Any) -> Any:
-        members = call.members(module)
+        members = read_members(module) if has_members else ()
         if members is None:
             return own(module, *args)
-        values = operators.complete(program, args, members)
-        if program.has_backward and not operators.is_differentiable(program, values):
+        values = (*args, *members) if len(args) == n_inputs else operators.complete(program, args, members)
+        if has_backward and not operators.is_differentiable(program, values):
             return own(module, *args)
         made = run(module, *args)
         if made is NotImplemented:
             return own(module, *args)
-        if not program.has_backward:
-            return _without_backward(call, made)
-        return layer.apply(module, made, values)
+        return layer.apply((module, made), *values) if has_backward else _without_backward(call, made)
 
     return forward
 
@@ -135,7 +139,7 @@ def operator(call: "_kernels.Call") -> Callable[..., Any]:
     def run_backward(values: Any, outputs: Any, grads: Any, needs: list[bool]) -> list[Any]:
         return operators.spread(layer.backward(*values, *(outputs or ()), *grads, needs), needs)
 
-    node = _Layer(program, own, run_backward)
+    node = _Layer(call, program, run_backward)
 
     def forward(module: Any, *args: Any) -> Any:
         values = choose(module, args)
@@ -144,7 +148,7 @@ def operator(call: "_kernels.Call") -> Callable[..., Any]:
         wanted = torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
         with torch.no_grad():
             made = layer.forward(*values)
-        return node.apply(module, made, values) if wanted else made
+        return node.apply((module, made), *values) if wanted else made
 
     return forward
 

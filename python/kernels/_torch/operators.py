@@ -215,18 +215,24 @@ def _save(program: shapes.Program) -> Callable[..., None]:
 def keep(ctx: Any, program: shapes.Program, values: Sequence[Any], made: Any) -> None:
     """What backward reads: tensors as saved ones, so that writing into them is noticed, and nothing of the module."""
     results = made if isinstance(made, tuple) else (made,)
-    tensors = [value if isinstance(value, torch.Tensor) else None for value in values]
-    ctx.save_for_backward(*tensors, *(results if program.reads_outputs else ()))
-    ctx.scalars = [None if isinstance(value, torch.Tensor) else value for value in values]
-    ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
+    if program.scalars:
+        ctx.scalars = [values[at] for at in program.scalars]
+        values = [values[at] for at in program.tensors]
+    ctx.save_for_backward(*values, *(results if program.reads_outputs else ()))
     ctx.set_materialize_grads(False)
+    for result in results:
+        if not result.is_floating_point():
+            ctx.mark_non_differentiable(*(result for result in results if not result.is_floating_point()))
+            return
 
 
 def kept(ctx: Any, program: shapes.Program, grads: Sequence[Any]) -> tuple[list[Any], Any, list[Any]]:
     """What was kept: inputs and members; results or None. Then gradients in the order in which backward takes them."""
-    saved, first = ctx.saved_tensors, len(ctx.scalars)
-    values = [tensor if scalar is None else scalar for tensor, scalar in zip(saved, ctx.scalars)]
-    return values, saved[first:] or None, [grads[param.of - first] for param in program.grad_inputs]
+    saved, n_tensors = ctx.saved_tensors, len(program.tensors)
+    values = list(saved[:n_tensors])
+    for at, scalar in zip(program.scalars, ctx.scalars if program.scalars else ()):
+        values.insert(at, scalar)
+    return values, saved[n_tensors:] or None, [grads[param.of - len(values)] for param in program.grad_inputs]
 
 
 def _differentiate(program: shapes.Program, backward: Any) -> Callable[..., tuple[Any, ...]]:
@@ -258,9 +264,9 @@ def _refuse(program: shapes.Program) -> Callable[..., None]:
 
 def is_differentiable(program: shapes.Program, values: Sequence[Any]) -> bool:
     """Backward makes every gradient that is wanted."""
-    makes = [param.of for param in program.grad_outputs]
-    for at, value in enumerate(values):
-        if isinstance(value, torch.Tensor) and value.requires_grad and at not in makes:
+    for at in program.undeclared:
+        value = values[at]
+        if value is not None and value.requires_grad:
             return False
     return True
 
@@ -283,10 +289,15 @@ def complete(program: shapes.Program, args: Sequence[Any], members: Sequence[Any
     return (*args, *(param.default for param in program.inputs[len(args) :]), *members)
 
 
+def device_type(call: "_kernels.Call") -> str:
+    """The device of a call's kernel as PyTorch calls it."""
+    device = call.kernel.device
+    return {"rocm": "cuda", "metal": "mps"}.get(device, device)
+
+
 def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Sequence[Any]], tuple[Any, ...] | None]:
     """What decides of a call, as choose(module, args): the operator's arguments; None: the own forward serves it."""
-    device, is_strict = call.kernel.device, call.kernel.strict
-    device = "cuda" if device == "rocm" else device  # PyTorch's name of both
+    device, is_strict = device_type(call), call.kernel.strict
     is_neutral = call.kernel.layer.autocast == "neutral"
 
     def read(module: Any, args: Sequence[Any]) -> tuple[Any, str]:

@@ -65,6 +65,9 @@ class Program(NamedTuple):
     grad_outputs: tuple[Param, ...]
     reads_outputs: bool  # backward does
     has_backward: bool
+    tensors: tuple[int, ...]  # among inputs and members
+    scalars: tuple[int, ...]
+    undeclared: tuple[int, ...]  # tensors that backward makes no gradient of
 
 
 class Bound(NamedTuple):
@@ -85,7 +88,11 @@ def parse(text: str) -> Program:
     index = {param["name"]: at for at, param in enumerate(inputs + members + outputs)}
     named = {arg.get("name") for arg in backward["call"]["args"]} if backward else set()
     lists = [tuple(_param(param, index) for param in params) for params in (inputs, members, outputs, *grads)]
-    return Program(layer["name"], *lists, any(param["name"] in named for param in outputs), backward is not None)
+    reads_outputs = any(param["name"] in named for param in outputs)
+    tensors = tuple(at for at, param in enumerate(inputs + members) if param["kind"] == "tensor")
+    scalars = tuple(at for at in range(len(inputs + members)) if at not in tensors)
+    undeclared = tuple(at for at in tensors if at not in {param.of for param in lists[-1]})
+    return Program(layer["name"], *lists, reads_outputs, backward is not None, tensors, scalars, undeclared)
 
 
 def _param(param: dict[str, Any], index: dict[str, int]) -> Param:
