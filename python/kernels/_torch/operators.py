@@ -337,7 +337,7 @@ def compiled(call: "_kernels.Call") -> Callable[..., Any]:
             made.append(_traced(call))
         return True
 
-    # What torch.compiler.assume_constant_result does, without importing all of torch._dynamo (seconds) where nothing is compiled.
+    # As torch.compiler.assume_constant_result does, which imports torch._dynamo: seconds where nothing is compiled.
     register._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def forward(module: Any, *args: Any) -> Any:
