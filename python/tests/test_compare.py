@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from conftest import BUILD
-from native_layers import RMSNorm, SiluAndMul
+from native_layers import RMSNorm, Rotary, SiluAndMul, rotary_inputs
 from torch import nn
 from torch_models import Custom, Scale, on_cpu, times
 
@@ -219,6 +219,26 @@ def test_half_precision(model):
 def test_compiled_models_are_compared_eagerly(model):
     result = kernels.compare(torch.compile(model, backend="eager"), X)
     assert result.ok and [layer.calls for layer in result] == [1, 1]
+
+
+@kernels.use_kernel_forward_from_hub("CompareRotary")
+def rotate(q, k, cos, sin, unsqueeze_dim=1):
+    return Rotary.forward(None, q, k, cos, sin, unsqueeze_dim)
+
+
+@kernels.use_kernelized_func(rotate)
+class Attention(nn.Module):
+    def forward(self, *args):
+        return rotate(*args)
+
+
+def test_functions(request):
+    model = nn.Sequential(Attention())
+    with use_kernel_mapping({"CompareRotary": {"cpu": local("rotary", "rotary_pos_emb")}}, inherit_mapping=False):
+        kernelize(model, mode=Mode.INFERENCE, device="cpu")
+    request.addfinalizer(lambda: kernels.unkernelize(model))
+    result = kernels.compare(model, lambda model: model[0](*rotary_inputs(2, 4, 5, 8)))
+    assert result.ok and [(layer.path, layer.calls) for layer in result] == [("0.CompareRotary", 1)]
 
 
 def test_what_is_no_model():

@@ -115,7 +115,7 @@ def compare(model: torch.nn.Module, inputs: Any) -> Comparison:
         stack.enter_context(torch.random.fork_rng(devices=sorted(devices)))
         if hasattr(torch.compiler, "set_stance"):  # what is compiled has the kernels inside
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for path, module in model.named_modules():
+        for path, module in _walk(model):
             kernel = _kernels.bound(module)
             if kernel is not None:
                 layers.append(LayerComparison(path, type(module).__name__, kernel.text))
@@ -126,6 +126,17 @@ def compare(model: torch.nn.Module, inputs: Any) -> Comparison:
             for buffer, before in buffers:
                 buffer.copy_(before)
     return Comparison(layers)
+
+
+def _walk(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Modules, and the functions that they call by name (`use_kernelized_func`), each once."""
+    seen = set()
+    for path, module in model.named_modules():
+        yield path, module
+        for name, function in module.__dict__.get("_kernel_funcs", {}).items():
+            if id(function) not in seen:
+                seen.add(id(function))
+                yield f"{path}.{name}" if path else name, function
 
 
 def _run(model: torch.nn.Module, inputs: Any) -> None:
