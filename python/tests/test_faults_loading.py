@@ -180,6 +180,18 @@ def test_fault_31_executed_once_by_one_name_in_every_process(hub, run_python):
     assert {run_python(code, env={"PYTHONHASHSEED": seed}).stdout.strip() for seed in "12"} == {module.__name__}
 
 
+@pytest.mark.parametrize("device, fits", [("cuda:9.0", True), ("cuda:7.0", False)])
+def test_fault_32_code_for_other_devices_is_not_taken(run_python, build, tmp_path, device, fits):
+    library = build / "fixtures" / "packages" / "gpu.so"
+    if not library.exists():
+        pytest.skip("not built: fixture_gpu")
+    files = {"__init__.py": "", "_code.abi3.so": library.read_bytes()}
+    write_package(tmp_path / "package", files, variant="torch-cuda", backend={"type": "cuda"})
+    code = f"from kernels import _kernels\n_kernels.fetch_kernel(path={str(tmp_path / 'package')!r}, device='cuda')"
+    done = run_python(code, env={"KERNELS_DEVICE": device}, status=None)
+    assert (done.returncode == 0) is fits and ("IncompatibleError" in done.stderr) is not fits, done.stderr
+
+
 def test_fault_33_names_that_are_none_are_refused_with_a_reason(hub, run_python):
     bad = ["torch-banana", "torch29-cxx11-cu-x86_64-linux", "tvm-ffi-cpu-x86_64-linux", "nonsense"]
     ref = hub.repo("kernels-community/names").branch("v1").package(hub.build)
