@@ -107,8 +107,10 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *keywords)
     if (!ctx)
         return NULL;
     kn_status st;
-    Py_BEGIN_ALLOW_THREADS st = find_layer(ctx, path, &k, &err);
-    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_host_kernel_object(&k) : kpy_fail(st, &err);
+    Py_BEGIN_ALLOW_THREADS;
+    st = find_layer(ctx, path, &k, &err);
+    Py_END_ALLOW_THREADS;
+    return st == KN_OK ? kpy_host_kernel_object(&k) : kpy_fail(st, &err);
 }
 
 // --- what it says ---

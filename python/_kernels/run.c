@@ -34,8 +34,10 @@ static kn_status call_without_gil(const kn_function *function, const kni_call_fr
                                   kn_error *err)
 {
     kn_status st;
-    Py_BEGIN_ALLOW_THREADS st = call_function(function, frame, err);
-    Py_END_ALLOW_THREADS return st;
+    Py_BEGIN_ALLOW_THREADS;
+    st = call_function(function, frame, err);
+    Py_END_ALLOW_THREADS;
+    return st;
 }
 
 // Sets the current device of CUDA or ROCm; *before takes the one before. 0, or -1 with an exception.
