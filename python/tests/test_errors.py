@@ -1,6 +1,7 @@
 """kernels.errors: what callers catch."""
 
 import copy
+import json
 import pickle
 
 import pytest
@@ -82,6 +83,46 @@ assert not isinstance(_hooks.error("invalid", "x"), hub.HfHubHTTPError)
 @pytest.mark.parametrize("offline", [False, True])
 def test_beside_huggingface_hub(run_python, offline):
     run_python(HUB, *(["offline"] if offline else []), env={"HF_HUB_OFFLINE": "1" if offline else None})
+
+
+ASKED = """
+import json, sys
+import huggingface_hub.errors as hub
+import kernels
+from kernels import errors
+options, kinds, words = json.loads(sys.argv[1])
+repo = options.pop("repo_id")
+try:
+    kernels.get_kernel(repo, **options)
+except Exception as error:
+    for kind in kinds:
+        there = getattr(errors, kind, None) or getattr(hub, kind, None) or __builtins__.__dict__[kind]
+        assert isinstance(error, there), (type(error).__mro__, kind)
+    assert words in str(error), str(error)
+else:
+    raise SystemExit("it was got")
+"""
+
+FROM_A_HUB = [
+    ({"repo_id": "kernels-community/none", "revision": "main"}, ["NotFoundError", "RepositoryNotFoundError", "HfHubHTTPError"], "none"),
+    ({"repo_id": "kernels-community/activation", "revision": "gone"}, ["NotFoundError", "RevisionNotFoundError"], "gone"),
+    ({"repo_id": "kernels-community/activation", "version": ">=7"}, ["NotFoundError", "ValueError"], "satisfies requirement: >=7"),
+    ({"repo_id": "kernels-community/activation", "version": 7}, ["NotFoundError", "ValueError"], "Version 7 not found, available versions: 1"),
+    ({"repo_id": "kernels-test/py-silu", "version": 1}, ["UntrustedError", "ValueError"], "trust"),
+]
+
+
+@pytest.mark.parametrize("options, kinds, words", FROM_A_HUB, ids=lambda value: str(value)[:60])
+def test_of_a_hub(hub, run_python, options, kinds, words):
+    run_python(ASKED, json.dumps([options, kinds, words]))
+
+
+def test_of_a_hub_that_is_away(run_python):
+    away = {"HF_ENDPOINT": "http://127.0.0.1:9", "KERNELS_TRUSTED_ENDPOINTS": "http://127.0.0.1:9"}
+    asked = {"repo_id": "kernels-community/activation", "revision": "main"}
+    run_python(ASKED, json.dumps([asked, ["KernelError", "OSError", "HfHubHTTPError"], "127.0.0.1:9"]), env=away)
+    run_python(ASKED, json.dumps([asked, ["NotFoundError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"], "offline mode"]),
+               env={"HF_HUB_OFFLINE": "1"})  # fmt: skip
 
 
 LOG = """
