@@ -289,8 +289,10 @@ static PyObject *mapping_write(PyObject *self, PyObject *args)
     kn_status st;
     if (!PyArg_ParseTuple(args, "s:write", &path))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS st = kn_mapping_write(((mapping_object *)self)->mapping, path, &err);
-    Py_END_ALLOW_THREADS return st == KN_OK ? Py_NewRef(Py_None) : kpy_fail(st, &err);
+    Py_BEGIN_ALLOW_THREADS;
+    st = kn_mapping_write(((mapping_object *)self)->mapping, path, &err);
+    Py_END_ALLOW_THREADS;
+    return st == KN_OK ? Py_NewRef(Py_None) : kpy_fail(st, &err);
 }
 
 static PyObject *mapping_read(PyObject *type, PyObject *args)
@@ -302,8 +304,10 @@ static PyObject *mapping_read(PyObject *type, PyObject *args)
     kn_status st;
     if (!PyArg_ParseTuple(args, "s:read", &path))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS st = kn_mapping_read(path, &out, &err);
-    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_mapping_object(out) : kpy_fail(st, &err);
+    Py_BEGIN_ALLOW_THREADS;
+    st = kn_mapping_read(path, &out, &err);
+    Py_END_ALLOW_THREADS;
+    return st == KN_OK ? kpy_mapping_object(out) : kpy_fail(st, &err);
 }
 
 static PyObject *mapping_parse(PyObject *type, PyObject *args)

@@ -49,8 +49,9 @@ static void lock(plan_object *self)
 {
     if (PyThread_acquire_lock(self->lock, NOWAIT_LOCK))
         return;
-    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    Py_END_ALLOW_THREADS
+    Py_BEGIN_ALLOW_THREADS;
+    PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    Py_END_ALLOW_THREADS;
 }
 
 // --- traces ---
@@ -226,8 +227,10 @@ static PyObject *plan_write(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "s:write", &path))
         return NULL;
     lock(self);
-    Py_BEGIN_ALLOW_THREADS st = kn_plan_write(self->plan, path, &err);
-    Py_END_ALLOW_THREADS PyThread_release_lock(self->lock);
+    Py_BEGIN_ALLOW_THREADS;
+    st = kn_plan_write(self->plan, path, &err);
+    Py_END_ALLOW_THREADS;
+    PyThread_release_lock(self->lock);
     return st == KN_OK ? Py_NewRef(Py_None) : kpy_fail(st, &err);
 }
 
@@ -240,8 +243,10 @@ static PyObject *plan_read(PyObject *type, PyObject *args)
     kn_status st;
     if (!PyArg_ParseTuple(args, "s:read", &path))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS st = kn_plan_read(path, &out, &err);
-    Py_END_ALLOW_THREADS return st == KN_OK ? kpy_plan_object(out) : kpy_fail(st, &err);
+    Py_BEGIN_ALLOW_THREADS;
+    st = kn_plan_read(path, &out, &err);
+    Py_END_ALLOW_THREADS;
+    return st == KN_OK ? kpy_plan_object(out) : kpy_fail(st, &err);
 }
 
 static PyObject *plan_mapping(PyObject *object, PyObject *unused)
