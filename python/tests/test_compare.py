@@ -241,6 +241,22 @@ def test_functions(request):
     assert result.ok and [(layer.path, layer.calls) for layer in result] == [("0.CompareRotary", 1)]
 
 
+def test_beneath_a_hook_of_accelerate(model):
+    hooks = pytest.importorskip("accelerate.hooks")
+    seen = []
+
+    class Hook(hooks.ModelHook):
+        def pre_forward(self, module, *args, **kwargs):
+            seen.append(type(module).__name__)
+            return args, kwargs
+
+    hooks.add_hook_to_module(model.norm, Hook())
+    forward, beneath = model.norm.__dict__["forward"], model.norm.__dict__["_old_forward"]
+    result = kernels.compare(model, X)
+    assert result.ok and [layer.calls for layer in result] == [1, 1] and seen == ["Norm"]
+    assert model.norm.__dict__["forward"] is forward and model.norm.__dict__["_old_forward"] is beneath
+
+
 def test_what_is_no_model():
     with pytest.raises(InvalidError, match="accepted is a torch.nn.Module"):
         kernels.compare(lambda x: x, X)
