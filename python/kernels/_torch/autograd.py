@@ -125,6 +125,8 @@ def _without_backward(call: "_kernels.Call", made: Any) -> Any:
     text = f"{kernel.text} has no backward for {kernel.layer_name}: kernelize with Mode.TRAINING to train the model"
     results = made if isinstance(made, tuple) else (made,)
     floats = [result.requires_grad_() for result in results if result.is_floating_point()]
+    if not floats:
+        return made
     delayed = torch._C._functions.DelayedError(text.encode(), len(floats))(*floats)
     left = iter(delayed if isinstance(delayed, tuple) else (delayed,))
     results = tuple(next(left) if result.is_floating_point() else result for result in results)
