@@ -1,4 +1,4 @@
-"""What a native call costs above an identity module: the kernel of a layer against eager PyTorch and the same kernel as an operator.
+"""What a native call costs above an identity module: a layer's kernel, eager PyTorch, and the kernel as an operator.
 
     PYTHONPATH=build/release/python OMP_NUM_THREADS=1 python bench/python/call.py build/release/packages
 
