@@ -54,7 +54,7 @@ typedef struct kn_host_kernel {
     const char *variant;
     const char *text; // the repository in words, for messages
     kn_level level;
-    uint32_t reserved;
+    kn_mode mode_used; // that it was registered for
 } kn_host_kernel;
 
 /** A kernel layer that the host looks at before it is taken. */
@@ -89,6 +89,8 @@ typedef struct kn_host_bound {
     const char *layer_name;
     kn_mode mode; // that was asked for; 0: not known
     kn_level level;
+    kn_mode mode_used; // that it was registered for; 0: not known
+    uint32_t reserved;
 } kn_host_bound;
 
 /** What is bound to a module now. */

@@ -210,7 +210,7 @@ static bool same_kernel(const kn_host_kernel *a, const kn_host_kernel *b)
     return a->kernel == b->kernel && a->layer == b->layer && a->forward == b->forward &&
            a->backward == b->backward && a->device == b->device &&
            a->device_index == b->device_index && a->strict == b->strict && a->mode == b->mode &&
-           a->hosted == b->hosted && a->level == b->level &&
+           a->mode_used == b->mode_used && a->hosted == b->hosted && a->level == b->level &&
            same_text(a->layer_name, b->layer_name) && same_text(a->repository, b->repository) &&
            same_text(a->revision, b->revision) && same_text(a->variant, b->variant) &&
            same_text(a->text, b->text);

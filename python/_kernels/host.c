@@ -195,6 +195,7 @@ static void fill_bound(void *user, void *handle, kn_host_bound *out)
     out->variant = kernel->variant;
     out->layer_name = kernel->layer_name;
     out->mode = kernel->mode;
+    out->mode_used = kernel->mode_used;
     out->level = kernel->level;
 }
 

@@ -73,8 +73,10 @@ static kn_status load(kn_context *ctx, kn_package **package, kni_checked *checke
     kn_kernel *kernel = NULL;
     const kni_tvm_ffi *tvm_ffi = NULL;
     kn_status st;
-    if (checked->is_hosted || is_elsewhere(target)) {
-        st = kni_kernel_hold(*package, checked, is_elsewhere(target), from, &kernel, err);
+    // Python without an object of its own is the host's affair, which was told of the device: nothing in it is for a machine.
+    const bool is_planned = is_elsewhere(target) && (!checked->is_hosted || checked->object);
+    if (checked->is_hosted || is_planned) {
+        st = kni_kernel_hold(*package, checked, is_planned, from, &kernel, err);
     } else {
         st = kni_context_tvm_ffi(ctx, &tvm_ffi, err);
         if (st == KN_OK)

@@ -229,6 +229,7 @@ kn_status kni_take_layer(const kni_request *request, const kn_host *host, const 
     d->kernel.device_index = offer->device_index;
     d->kernel.strict = request->fallback == 0;
     d->kernel.mode = request->mode;
+    d->kernel.mode_used = d->mode_used;
     d->kernel.repository = d->repository;
     d->kernel.revision = d->revision;
     d->kernel.variant = d->variant;

@@ -52,6 +52,7 @@ static kn_status describe_decision(const survey *s, const kn_host_module *module
         s->host->bound(s->host->user, binding, &bound);
         d->level = bound.level;
         d->mode = bound.mode;
+        d->mode_used = bound.mode_used;
         whole = whole && set_if_given(&d->repository, bound.repository) &&
                 set_if_given(&d->revision, bound.revision) &&
                 set_if_given(&d->variant, bound.variant) &&

@@ -11,7 +11,7 @@ _Static_assert(offsetof(kn_host, advice) == 104, "advice");
 _Static_assert(sizeof(kn_host) == 112, "kn_host");
 _Static_assert(sizeof(kn_host_candidate) == 48, "kn_host_candidate");
 _Static_assert(sizeof(kn_host_layer) == 48, "kn_host_layer");
-_Static_assert(sizeof(kn_host_bound) == 48, "kn_host_bound");
+_Static_assert(sizeof(kn_host_bound) == 56, "kn_host_bound");
 _Static_assert(offsetof(kn_entry, sums) == 104, "sums: where the first entry ended");
 _Static_assert(offsetof(kn_entry, object) == 112, "object");
 _Static_assert(sizeof(kn_object) == 24, "kn_object");
