@@ -143,6 +143,29 @@ static kn_status capability(void *user, kn_device_type device, int32_t index, in
     return st;
 }
 
+// Warnings that were given with a swap: clients kernelize at every change of the mode, and one is enough.
+static PyObject *given_warnings; // a set
+
+static int drop_given(PyObject *answer, kn_host_layer *out)
+{
+    PyObject *warning = PySequence_GetItem(answer, 3);
+    const int given = warning ? PySet_Contains(given_warnings, warning) : -1;
+    Py_XDECREF(warning);
+    if (given > 0)
+        out->warning = NULL;
+    return given < 0 ? -1 : 0;
+}
+
+static void keep_given(const kpy_run *run)
+{
+    for (Py_ssize_t i = 0; i < PyList_Size(run->loaded); ++i) {
+        PyObject *warning = PySequence_GetItem(PyList_GetItem(run->loaded, i), 3);
+        if (!warning || (warning != Py_None && PySet_Add(given_warnings, warning) < 0))
+            PyErr_Clear(); // it is given again
+        Py_XDECREF(warning);
+    }
+}
+
 static int read_layer(PyObject *answer, kn_host_layer *out)
 {
     PyObject *hosted;
@@ -153,7 +176,7 @@ static int read_layer(PyObject *answer, kn_host_layer *out)
     out->has_backward = (uint32_t)has_backward;
     out->can_torch_compile = (uint32_t)can_torch_compile;
     out->hosted = hosted == Py_None ? NULL : hosted;
-    return 0;
+    return out->warning ? drop_given(answer, out) : 0;
 }
 
 static kn_status load(void *user, void *cls, const kn_host_candidate *from, kn_host_layer *out,
@@ -266,8 +289,10 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_hos
             PyErr_NoMemory();
         else
             result = kpy_plan_object(plan);
-        if (st == KN_OK && (flags & KPY_SWAPS))
+        if (st == KN_OK && (flags & KPY_SWAPS)) {
+            keep_given(&run);
             tell_of_functions(&run);
+        }
         if (!result && st == KN_OK && run.failed)
             kn_plan_free(plan);
         kpy_forget();
@@ -380,8 +405,10 @@ static PyMethodDef functions[] = {
 int kpy_host_init(PyObject *module)
 {
     kpy.candidate = PyType_FromSpec(&candidate_spec);
-    if (!kpy.candidate || PyModule_AddObjectRef(module, "Candidate", kpy.candidate) < 0 ||
-        kpy_walk_init() < 0 || kpy_bind_init() < 0)
+    given_warnings = PySet_New(NULL);
+    if (!kpy.candidate || !given_warnings ||
+        PyModule_AddObjectRef(module, "Candidate", kpy.candidate) < 0 || kpy_walk_init() < 0 ||
+        kpy_bind_init() < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -212,6 +212,10 @@ def test_fault_17_names_and_defaults_that_differ_are_told(caplog):
     with caplog.at_level(logging.WARNING, "kernels"):
         kernelize_with(nn.Sequential(WithFactor()), Custom(Renamed), device="cpu")
     assert "`x` is called `wrong_name`" in caplog.text and "`factor=7` instead of `factor=2`" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "kernels"):
+        kernelize_with(nn.Sequential(WithFactor()), Custom(Renamed), mode=TRAINING, device="cpu")
+    assert not caplog.text  # once
 
 
 def test_fault_18_every_decision_can_be_read(caplog):

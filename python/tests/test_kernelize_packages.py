@@ -89,6 +89,20 @@ def test_a_compiled_model_holds_the_kernel(mode, x):
         torch.testing.assert_close(compiled(x), model()(x))
 
 
+def test_changing_the_mode_to_and_fro_compiles_each_once(x):
+    from torch._dynamo.testing import CompileCounter
+
+    torch._dynamo.reset()
+    m, counter = model(), CompileCounter()
+    compiled = torch.compile(m, backend=counter)
+    with use_kernel_mapping(NATIVE, inherit_mapping=False), torch.no_grad():
+        for _ in range(10):
+            for mode in (INFERENCE, TRAINING):
+                kernelize(m, mode=mode)
+                compiled(x)
+    assert counter.frame_count <= 2
+
+
 def test_the_forward_looks_like_the_original():
     m = kernelized(NATIVE)
     forward = m[2].forward

@@ -10,6 +10,9 @@ from torch_models import INFERENCE, TRAINING, Block, Custom, Scale, Weighted, We
 from kernels import kernelize, plan, report, unkernelize, use_kernel_mapping
 
 
+pytestmark = pytest.mark.extension
+
+
 def entries(model):
     return [dict(vars(module)) for module in model.modules()]
 

@@ -14,6 +14,9 @@ from kernels import (
 )
 
 
+pytestmark = pytest.mark.extension
+
+
 def paths(model, **options):
     return [record.path for record in report(kernelize_with(model, Custom(times(7)), device="cpu", **options)).records]
 
