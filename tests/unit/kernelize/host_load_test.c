@@ -518,7 +518,7 @@ static void test_planned(void **state)
         kn_plan *plan = NULL;
         const kn_status st =
             kn_kernelize_host(w->ctx, &host,
-                              KN_KERNELIZE_OPTIONS(.mode = KN_MODE_TRAINING, .mapping = map,
+                              KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE, .mapping = map,
                                                    .flags = dry ? KN_KERNELIZE_DRY_RUN : 0),
                               &plan, &w->err);
         if (has_object && !dry) {
