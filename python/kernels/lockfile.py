@@ -15,7 +15,10 @@ def _has_dependencies(pyproject: Path) -> bool:
     try:
         import tomllib
     except ImportError:  # Python 3.10; setuptools reads pyproject.toml itself, with this
-        from setuptools.extern import tomli as tomllib  # type: ignore[import-not-found, no-redef]
+        try:
+            from setuptools.compat.py310 import tomllib
+        except ImportError:
+            from setuptools.extern import tomli as tomllib
     table = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     return "dependencies" in table.get("tool", {}).get("kernels", {})
 
