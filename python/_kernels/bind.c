@@ -7,7 +7,7 @@
 
 static struct {
     PyObject *method; // types.MethodType
-    PyObject *forward, *old_forward, *hook, *replicate, *func, *self;
+    PyObject *forward, *old_forward, *hook, *func, *self;
     kpy_map by_function; // function -> kpy_binding
     kpy_map by_class;    // class -> its kpy_bindings
 } own;
@@ -17,9 +17,11 @@ int kpy_bind_init(void)
     const struct {
         PyObject **to;
         const char *text;
-    } names[] = {{&own.forward, "forward"}, {&own.old_forward, "_old_forward"},
-                 {&own.hook, "_hf_hook"},   {&own.replicate, "_replicate_for_data_parallel"},
-                 {&own.func, "__func__"},   {&own.self, "__self__"}};
+    } names[] = {{&own.forward, "forward"},
+                 {&own.old_forward, "_old_forward"},
+                 {&own.hook, "_hf_hook"},
+                 {&own.func, "__func__"},
+                 {&own.self, "__self__"}};
     for (size_t i = 0; i < KN_LEN(names); ++i)
         if (!(*names[i].to = PyUnicode_InternFromString(names[i].text)))
             return -1;
@@ -45,16 +47,6 @@ const kpy_binding *kpy_binding_of(void *handle)
 static bool is_method(PyObject *value)
 {
     return value && (PyObject *)Py_TYPE(value) == own.method;
-}
-
-// Is it a method of that function, of whatever self? 1, 0, or -1 with an exception.
-static int is_method_of(PyObject *value, const PyObject *function)
-{
-    if (!is_method(value))
-        return 0;
-    PyObject *func = PyObject_GetAttr(value, own.func);
-    Py_XDECREF(func);
-    return func ? func == function : -1;
 }
 
 // What a value in the place of the forward is. 0, or -1 with an exception.
@@ -85,7 +77,7 @@ static int classify(PyObject *object, kpy_place *place)
     return done;
 }
 
-int kpy_place_find(PyObject *object, PyObject *replicate, kpy_place *out)
+int kpy_place_find(PyObject *object, PyObject *host, kpy_place *out)
 {
     *out = (kpy_place){.dict = PyObject_GenericGetDict(object, NULL), .cell = own.forward};
     if (!out->dict)
@@ -104,12 +96,13 @@ int kpy_place_find(PyObject *object, PyObject *replicate, kpy_place *out)
     Py_INCREF(out->value);
     if (PyErr_Occurred() || classify(object, out) < 0)
         return -1;
-    if (out->state == KN_HOST_FOREIGN) {
-        PyObject *mark = PyDict_GetItemWithError(out->dict, own.replicate);
-        const int is_ours = mark ? is_method_of(mark, replicate) : 0;
-        if (is_ours < 0 || PyErr_Occurred())
+    if (out->state == KN_HOST_FOREIGN && host) {
+        PyObject *answer = PyObject_CallMethod(host, "wraps", "O", out->value);
+        const int wraps = answer ? PyObject_IsTrue(answer) : -1;
+        Py_XDECREF(answer);
+        if (wraps < 0)
             return -1;
-        if (is_ours)
+        if (wraps)
             out->state = KN_HOST_FOREIGN_SINCE;
     }
     return 0;
@@ -127,7 +120,7 @@ kn_host_state kpy_module_state(void *user, void *module, void **binding)
     const bool taken = kpy_run_take(run);
     kpy_place place;
     *binding = NULL;
-    if (kpy_place_find(((kpy_module *)module)->object, run->replicate, &place) < 0) {
+    if (kpy_place_find(((kpy_module *)module)->object, run->host, &place) < 0) {
         PyErr_WriteUnraisable(((kpy_module *)module)->object);
         place.state = KN_HOST_FOREIGN; // not to be touched
     } else {
@@ -149,35 +142,14 @@ static int set_method(PyObject *dict, PyObject *name, PyObject *function, PyObje
     return done;
 }
 
-static int bind(const kpy_run *run, const kpy_module *m, const kpy_place *place,
-                const kpy_binding *binding)
+static int unbind(PyObject *object, const kpy_place *place)
 {
-    PyObject *mark = PyDict_GetItemWithError(place->dict, own.replicate);
-    if (!mark && PyErr_Occurred())
-        return -1;
-    // The mark also tells that a forward which is found later was set over ours. Somebody else's stays.
-    if (!m->is_function && (!mark || place->is_stray) &&
-        set_method(place->dict, own.replicate, run->replicate, m->object) < 0)
-        return -1;
-    return set_method(place->dict, place->cell, binding->function, m->object);
-}
-
-static int unbind(const kpy_run *run, const kpy_module *m, const kpy_place *place)
-{
-    if (place->cell == own.old_forward) {
-        PyObject *of_class = PyObject_GetAttr((PyObject *)Py_TYPE(m->object), own.forward);
-        const int done = of_class ? set_method(place->dict, place->cell, of_class, m->object) : -1;
-        Py_XDECREF(of_class);
-        if (done < 0)
-            return -1;
-    } else if (PyDict_DelItem(place->dict, place->cell) < 0) {
-        return -1;
-    }
-    PyObject *mark = PyDict_GetItemWithError(place->dict, own.replicate);
-    const int is_ours = mark ? is_method_of(mark, run->replicate) : 0;
-    if (is_ours <= 0)
-        return PyErr_Occurred() ? -1 : 0;
-    return PyDict_DelItem(place->dict, own.replicate);
+    if (place->cell == own.forward)
+        return PyDict_DelItem(place->dict, place->cell);
+    PyObject *of_class = PyObject_GetAttr((PyObject *)Py_TYPE(object), own.forward);
+    const int done = of_class ? set_method(place->dict, place->cell, of_class, object) : -1;
+    Py_XDECREF(of_class);
+    return done;
 }
 
 void kpy_commit(void *user, void *module, void *handle)
@@ -186,11 +158,11 @@ void kpy_commit(void *user, void *module, void *handle)
     kpy_module *m = module;
     kpy_place place;
     kpy_run_take(run); // and kept: nothing blocks between one swap and the next
-    int done = kpy_place_find(m->object, run->replicate, &place);
+    int done = kpy_place_find(m->object, run->host, &place);
     if (done == 0 && handle)
-        done = bind(run, m, &place, kpy_binding_of(handle));
+        done = set_method(place.dict, place.cell, kpy_binding_of(handle)->function, m->object);
     else if (done == 0 && place.binding)
-        done = unbind(run, m, &place);
+        done = unbind(m->object, &place);
     kpy_place_dispose(&place);
     if (done < 0) { // no memory for a method: the module keeps what it has
         PyErr_WriteUnraisable(m->object);

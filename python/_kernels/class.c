@@ -101,7 +101,7 @@ int kpy_class_settle(kpy_run *run, kpy_module *m)
             return refuse(m, PyUnicode_FromString(
                                  "the condition of its class (condition=) declined the module"));
     }
-    int done = kpy_place_find(m->object, run->replicate, &place);
+    int done = kpy_place_find(m->object, run->host, &place);
     if (done == 0 && place.state != KN_HOST_OWN && place.state != KN_HOST_KERNEL)
         done = refuse(m, PyObject_CallMethod(run->host, "foreign", "OO", place.value,
                                              place.state == KN_HOST_FOREIGN ? Py_False : Py_True));

@@ -258,8 +258,7 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_hos
     Py_DECREF(children);
     run.loaded = PyList_New(0);
     run.functions = run.loaded ? PyList_New(0) : NULL;
-    run.replicate = PyObject_GetAttrString(host, "replicate");
-    advice = run.replicate ? PyObject_GetAttrString(host, "advice") : NULL;
+    advice = PyObject_GetAttrString(host, "advice");
     const char *words = advice ? PyUnicode_AsUTF8AndSize(advice, NULL) : NULL;
     kn_context *ctx =
         words && run.functions && kpy_framework(&framework) == 0 ? kpy_context() : NULL;
@@ -300,7 +299,6 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_hos
     kpy_walk_dispose(&run);
     Py_XDECREF(run.loaded);
     Py_XDECREF(run.functions);
-    Py_XDECREF(run.replicate);
     Py_XDECREF(advice);
     return result;
 }

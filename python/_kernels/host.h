@@ -59,7 +59,6 @@ typedef struct kpy_run {
     int32_t device_index;
     bool device_is_meta;
     PyObject *loaded;    // what host.load answered: the core borrows from it
-    PyObject *replicate; // host.replicate
     PyObject *functions; // that were met, a list
     bool failed;         // a swap had no memory
 } kpy_run;
@@ -101,8 +100,8 @@ typedef struct kpy_place {
 } kpy_place;
 
 int kpy_bind_init(void);
-// 0, or -1 with an exception. Dispose it in either case.
-int kpy_place_find(PyObject *object, PyObject *replicate, kpy_place *out);
+// host NULL: somebody else's forward is not looked into. 0, or -1 with an exception. Dispose it in either case.
+int kpy_place_find(PyObject *object, PyObject *host, kpy_place *out);
 void kpy_place_dispose(kpy_place *place);
 kn_host_state kpy_module_state(void *run, void *module, void **binding);
 void kpy_commit(void *run, void *module, void *binding);

@@ -147,13 +147,14 @@ class Host(Protocol):
 
     advice: str
     LayerError: type[Exception]  # says that a layer and a class contradict each other
-    replicate: FunctionType  # what DataParallel calls on a kernelized module
     def describe(self, cls: type) -> tuple[str, str | None, str | None]:
         """Name, extensible layer name (None: not extensible), why its modules are never replaced (None: they are)."""
     def device(self, device: Any) -> tuple[str | None, int]:
         """A torch.device in the core's words; "meta" as it is."""
     def hook_device(self, hook: Any) -> tuple[str | None, int]:
         """Where accelerate's hook runs its module; (None, 0): it does not say."""
+    def wraps(self, found: Any) -> bool:
+        """Does somebody else's forward call a kernel's?"""
     def foreign(self, found: Any, since: bool) -> str:
         """Why a module is left alone on which somebody else's forward was found; since: it was set over a kernel."""
     def load(self, cls: type, candidate: Candidate) -> tuple[Any, bool, bool, str | None, str | None, str | None]:

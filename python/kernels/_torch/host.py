@@ -10,15 +10,15 @@ import torch
 
 from kernels._torch import copies, forward, layers, validate
 from kernels._torch.functions import share
-from kernels._torch.copies import replicate
+from kernels._torch.copies import wraps
 from kernels.errors import LayerError
 
 if TYPE_CHECKING:
     from kernels import _kernels
 
 __all__ = [
-    "LayerError", "advice", "capability", "describe", "device", "foreign", "hook_device", "load", "prepare", "replicate",
-    "share",
+    "LayerError", "advice", "capability", "describe", "device", "foreign", "hook_device", "load", "prepare", "share",
+    "wraps",
 ]  # fmt: skip
 
 # Where a warning that nothing was replaced sends its reader.
