@@ -4,8 +4,6 @@
 
 #include "host.h"
 
-#include <structmember.h> // after Python.h
-
 // --- the GIL: released while the core works, held in its callbacks ---
 
 bool kpy_run_take(kpy_run *run)
@@ -21,73 +19,6 @@ void kpy_run_give(kpy_run *run, bool taken)
 {
     if (taken)
         run->released = PyEval_SaveThread();
-}
-
-// --- Candidate ---
-
-typedef struct candidate {
-    PyObject_HEAD PyObject *kernel;
-    PyObject *layer;
-    PyObject *layer_name;
-    PyObject *object;
-    PyObject *text;
-} candidate;
-
-static void candidate_dealloc(PyObject *self)
-{
-    candidate *c = (candidate *)self;
-    Py_XDECREF(c->kernel);
-    Py_XDECREF(c->layer);
-    Py_XDECREF(c->layer_name);
-    Py_XDECREF(c->object);
-    Py_XDECREF(c->text);
-    kpy_dealloc(self);
-}
-
-static PyMemberDef candidate_members[] = {
-    {"kernel", T_OBJECT, offsetof(candidate, kernel), READONLY, NULL},
-    {"layer", T_OBJECT, offsetof(candidate, layer), READONLY, NULL},
-    {"layer_name", T_OBJECT, offsetof(candidate, layer_name), READONLY, NULL},
-    {"object", T_OBJECT, offsetof(candidate, object), READONLY, NULL},
-    {"text", T_OBJECT, offsetof(candidate, text), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-static PyType_Slot candidate_slots[] = {
-    {Py_tp_doc, "A kernel layer that the host looks at before it is taken."},
-    {Py_tp_dealloc, (void *)candidate_dealloc},
-    {Py_tp_members, candidate_members},
-    {0, NULL},
-};
-static PyType_Spec candidate_spec = {.name = "kernels._kernels.Candidate",
-                                     .basicsize = sizeof(candidate),
-                                     .flags =
-                                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                                     .slots = candidate_slots};
-
-static PyObject *none(void)
-{
-    Py_INCREF(Py_None);
-    return Py_None;
-}
-
-static PyObject *candidate_object(const kn_host_candidate *from)
-{
-    candidate *c = (candidate *)kpy_new(kpy.candidate);
-    if (!c)
-        return NULL;
-    PyObject *object = from->reference ? from->reference->object : NULL;
-    c->kernel = from->kernel ? kpy_kernel_object(from->kernel) : none();
-    if (c->kernel)
-        c->layer = from->layer ? kpy_layer_object(from->kernel, from->layer_name) : none();
-    if (c->layer)
-        c->layer_name = PyUnicode_FromString(from->layer_name);
-    if (c->layer_name)
-        c->text = PyUnicode_FromString(from->text);
-    c->object = object ? object : Py_None;
-    Py_INCREF(c->object);
-    if (!c->text)
-        Py_CLEAR(c);
-    return (PyObject *)c;
 }
 
 // --- the table ---
@@ -186,7 +117,7 @@ static kn_status load(void *user, void *cls, const kn_host_candidate *from, kn_h
     const bool taken = kpy_run_take(run);
     kn_status st = KN_OK;
     kpy_forget();
-    PyObject *given = candidate_object(from);
+    PyObject *given = kpy_candidate_object(from);
     PyObject *answer =
         given ? PyObject_CallMethod(run->host, "load", "OO", ((kpy_class *)cls)->type, given)
               : NULL;
@@ -402,10 +333,8 @@ static PyMethodDef functions[] = {
 
 int kpy_host_init(PyObject *module)
 {
-    kpy.candidate = PyType_FromSpec(&candidate_spec);
     given_warnings = PySet_New(NULL);
-    if (!kpy.candidate || !given_warnings ||
-        PyModule_AddObjectRef(module, "Candidate", kpy.candidate) < 0 || kpy_walk_init() < 0 ||
+    if (!given_warnings || kpy_candidate_init(module) < 0 || kpy_walk_init() < 0 ||
         kpy_bind_init() < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);

@@ -110,4 +110,8 @@ kn_status kpy_prepare(void *run, void *cls, const kn_host_kernel *kernel, void *
 // The binding behind a handle of kpy_module_state or kpy_prepare.
 const kpy_binding *kpy_binding_of(void *handle);
 
+// candidate.c
+int kpy_candidate_init(PyObject *module);
+PyObject *kpy_candidate_object(const kn_host_candidate *from);
+
 #endif

@@ -1,5 +1,6 @@
 """The way back: what kernelize wrote is taken away, and nothing else."""
 
+import functools
 import threading
 
 import pytest
@@ -59,6 +60,31 @@ def test_what_was_set_since_is_left_alone_and_reported():
     assert "after it was kernelized" in record.reason and "lambda" in record.reason
     kernelize_with(m, Custom(times(3)), device="cpu")
     assert factor(m[0]) == 8 and factor(m[1]) == 3
+
+
+def with_partial(kernel):
+    return functools.partial(lambda inner, x: inner(x) + 1, kernel)
+
+
+def with_wraps(kernel):
+    @functools.wraps(kernel)
+    def forward(x):
+        return kernel(x) + 1
+
+    return forward
+
+
+def twice_removed(kernel):
+    return functools.partial(with_wraps(kernel))
+
+
+@pytest.mark.parametrize("wrap", [with_partial, with_wraps, twice_removed])
+def test_wrappers_around_a_kernel_are_told_from_others(wrap):
+    m = kernelize_with(nn.Sequential(Scale()), Custom(times(7)), device="cpu")
+    m[0].forward = wrap(m[0].forward)
+    assert factor(m[0]) == 8 and "after it was kernelized" in report(m).records[0].reason
+    m[0].forward = wrap(lambda x: x)
+    assert "after it was kernelized" not in report(m).records[0].reason
 
 
 def test_what_was_set_before_is_left_alone():
