@@ -1,0 +1,118 @@
+"""The programs of the documentation, and the examples of docstrings.
+
+In README.md, docs/*.md and examples/**/*.md a ```python block whose first line names a file (`# kernelize.py`) is written into a directory
+of its document's and run there, in order; the ```text block after it is what it prints (tests/docs/examples.py says how). Every other
+```python block has to compile.
+"""
+
+import ast
+import doctest
+import importlib.util
+import inspect
+import logging
+import pathlib
+import textwrap
+
+import pytest
+
+import kernels
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/**/*.md"))]
+
+
+def _examples():
+    spec = importlib.util.spec_from_file_location("docs_examples", ROOT / "tests" / "docs" / "examples.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+examples = _examples()
+
+
+def _programs(document):
+    return [block for block in examples.read_blocks(document.read_text(encoding="utf-8")) if block.language == "python"]
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if _programs(d)], ids=lambda d: str(d.relative_to(ROOT)))
+def test_document(document, hub, build, run_python, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "packages").symlink_to(build / "packages")  # of the first party, as built
+    for block in _programs(document):
+        where = f"{document.name}:{block.line}"
+        ast.parse(block.text, where)
+        if not block.is_python:
+            continue
+        path = home / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+        code = f"import runpy, sys; sys.path.insert(0, ''); runpy.run_path({block.file!r}, run_name='__main__')"
+        printed = run_python(code, env={"KERNELS_TEST_HUB": hub.url}, home=home).stdout
+        if block.expected is not None:
+            assert examples.matches(block.expected, printed), f"{where}: prints\n{printed}\nThe document says\n{block.expected}"
+
+
+# What the examples of docstrings find: a model, and what it takes to kernelize it.
+PREPARE = """
+import torch
+from torch import nn
+import kernels
+from kernels import *
+
+class SiluAndMul(nn.Module):
+    def forward(self, input):
+        d = input.shape[-1] // 2
+        return nn.functional.silu(input[..., :d]) * input[..., d:]
+
+replace_kernel_forward_from_hub(SiluAndMul, "SiluAndMul")
+model = nn.Sequential(nn.Linear(8, 16), SiluAndMul())
+inputs = torch.randn(4, 8)
+repository = LayerRepository("kernels-community/activation", layer_name="SiluAndMul", version=1)
+register_kernel_mapping({"SiluAndMul": {"cpu": repository}})
+"""
+
+
+def _documented():
+    """What has examples: public names, and their public methods."""
+    for name in kernels.__all__:
+        found = getattr(kernels, name)
+        yield name, found
+        if inspect.isclass(found):
+            for method, value in vars(found).items():
+                if not method.startswith("_") and (callable(value) or isinstance(value, (property, staticmethod))):
+                    yield f"{name}.{method}", getattr(value, "fget", None) or getattr(found, method)
+
+
+@pytest.mark.parametrize("name, found", [(n, f) for n, f in _documented() if ">>>" in (inspect.getdoc(f) or "")])
+def test_docstring(name, found, hub, build, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "packages").symlink_to(build / "packages")
+    logging.getLogger("kernels").setLevel(logging.ERROR)
+    space = {}
+    exec(PREPARE, space)
+    before = kernels.layer.scope._base
+    test = doctest.DocTestParser().get_doctest(textwrap.dedent(inspect.getdoc(found)), space, name, None, None)
+    printed = []
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    try:
+        doctest.DocTestRunner(optionflags=flags).run(test, out=printed.append, clear_globs=False)
+    finally:
+        kernels.layer.scope._base = before
+    assert not printed, "".join(printed)
+
+
+def test_module_docstrings(hub):
+    """The package's own example, with the model of the others."""
+    space = {}
+    exec(PREPARE, space)
+    test = doctest.DocTestParser().get_doctest(kernels.__doc__, space, "kernels", None, None)
+    printed = []
+    doctest.DocTestRunner().run(test, out=printed.append)
+    assert not printed, "".join(printed)
+
+
+def test_documented():
+    undocumented = [name for name, found in _documented() if not inspect.getdoc(found) and name != "__version__"]
+    assert not undocumented
