@@ -32,7 +32,9 @@ def install_kernel(
     local_files_only: it must be here. variant_locks: the hashes of a kernels.lock, by variant; others are refused.
     validate_dependencies: raise when what it needs cannot be imported.
 
-    >>> install_kernel("kernels-community/activation", revision="v1")
+    >>> directory = install_kernel("kernels-community/activation", revision="v1")
+    >>> (directory / "metadata.json").is_file()
+    True
 
     Raises as `kernels.get_kernel`; FileNotFoundError `Cannot find a local snapshot` with local_files_only.
     """

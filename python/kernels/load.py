@@ -160,7 +160,12 @@ def get_kernel(
     Loading it again gives the same module; several versions may be loaded side by side.
 
     >>> activation = get_kernel("kernels-community/activation", version=1)
-    >>> activation.silu_and_mul(out, x)
+    >>> y = torch.empty(1, 2)
+    >>> activation.silu_and_mul(y, torch.ones(1, 4))
+    >>> y
+    tensor([[0.7311, 0.7311]])
+    >>> activation.layers.SiluAndMul()(torch.ones(1, 4))
+    tensor([[0.7311, 0.7311]])
 
     Raises ValueError (arguments; a version that does not exist; no trust), FileNotFoundError (no repository; no build
     for this system), ImportError (a dependency is missing; it cannot be loaded), ConnectionError: `kernels.errors`.
@@ -230,7 +235,9 @@ def get_local_kernel(
 
     The second argument may also be the backend. `package_name` is looked at where the directory does not say the name.
 
-    >>> get_local_kernel("/opt/kernels/activation")
+    >>> activation = get_local_kernel("packages/activation")
+    >>> activation.layers.SiLU()(torch.zeros(1))
+    tensor([0.])
 
     Raises FileNotFoundError without a build for this system there; else as `get_kernel`.
     """
@@ -283,7 +290,7 @@ def load_kernel(
 
     lockfile: a kernels.lock; None: that of the caller's own distribution.
 
-    >>> load_kernel("kernels-community/activation", "kernels.lock")
+    >>> activation = load_kernel("kernels-community/activation", "kernels.lock")
 
     Raises ValueError when the lock has no such kernel, FileNotFoundError when it is not here.
     """
@@ -325,6 +332,7 @@ def get_kernel_variants(
 
     >>> for decision in get_kernel_variants("kernels-community/activation", version=1):
     ...     print(decision)
+    tvm-ffi01-cpu-...-linux compatible
     """
     from kernels import _kernels
     from kernels.backends import device_of

@@ -52,6 +52,8 @@ def plan(
     """What `kernelize` would do with these arguments: decided, loaded and checked, but nothing is replaced.
 
     >>> print(kernels.plan(model, mode=Mode.INFERENCE))
+    1 extensible module for INFERENCE: 1 with a kernel
+    1 ... SiluAndMul on cpu ... kernels-community/activation@..., layer SiluAndMul, ...
 
     Raises what `kernelize` raises.
     """

@@ -9,9 +9,8 @@ import ast
 import doctest
 import importlib.util
 import inspect
-import logging
 import pathlib
-import textwrap
+import subprocess
 
 import pytest
 
@@ -71,11 +70,20 @@ model = nn.Sequential(nn.Linear(8, 16), SiluAndMul())
 inputs = torch.randn(4, 8)
 repository = LayerRepository("kernels-community/activation", layer_name="SiluAndMul", version=1)
 register_kernel_mapping({"SiluAndMul": {"cpu": repository}})
+kernelize(model, mode=Mode.INFERENCE)
+"""
+
+# A project whose lock they name.
+PROJECT = """
+[tool.kernels.dependencies]
+"kernels-community/activation" = 1
 """
 
 
 def _documented():
     """What has examples: public names, and their public methods."""
+    yield "kernels", kernels
+    yield "kernels.errors", kernels.errors
     for name in kernels.__all__:
         found = getattr(kernels, name)
         yield name, found
@@ -89,27 +97,18 @@ def _documented():
 def test_docstring(name, found, hub, build, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "packages").symlink_to(build / "packages")
-    logging.getLogger("kernels").setLevel(logging.ERROR)
-    space = {}
-    exec(PREPARE, space)
-    before = kernels.layer.scope._base
-    test = doctest.DocTestParser().get_doctest(textwrap.dedent(inspect.getdoc(found)), space, name, None, None)
-    printed = []
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    try:
-        doctest.DocTestRunner(optionflags=flags).run(test, out=printed.append, clear_globs=False)
-    finally:
-        kernels.layer.scope._base = before
-    assert not printed, "".join(printed)
-
-
-def test_module_docstrings(hub):
-    """The package's own example, with the model of the others."""
-    space = {}
-    exec(PREPARE, space)
-    test = doctest.DocTestParser().get_doctest(kernels.__doc__, space, "kernels", None, None)
-    printed = []
-    doctest.DocTestRunner().run(test, out=printed.append)
+    if "kernels.lock" in inspect.getdoc(found):
+        (tmp_path / "pyproject.toml").write_text(PROJECT)
+        for verb in ("lock", "download"):
+            subprocess.run([hub.program, verb, "."], check=True, capture_output=True)
+    # What examples register is gone with the scope.
+    with kernels.use_kernel_mapping({}, inherit_mapping=False):
+        space = {}
+        exec(PREPARE, space)
+        test = doctest.DocTestParser().get_doctest(inspect.getdoc(found), space, name, None, None)
+        printed = []
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        doctest.DocTestRunner(optionflags=flags).run(test, out=printed.append)
     assert not printed, "".join(printed)
 
 
