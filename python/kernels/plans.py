@@ -53,7 +53,7 @@ def plan(
 
     >>> print(kernels.plan(model, mode=Mode.INFERENCE))
     1 extensible module for INFERENCE: 1 with a kernel
-    1 ... SiluAndMul on cpu ... kernels-community/activation@..., layer SiluAndMul, ...
+    1   SiluAndMul on cpu ... kernels-community/activation@..., layer SiluAndMul, ...
 
     Raises what `kernelize` raises.
     """
