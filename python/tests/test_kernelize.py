@@ -161,7 +161,8 @@ def test_what_loading_raises_passes_through():
 
 def test_an_interruption_is_no_case_of_falling_back():
     with pytest.raises(KeyboardInterrupt):
-        kernelize_with(model(), Custom(None, error=KeyboardInterrupt()), device="cpu", use_fallback=KernelizeFallback.ALL)
+        interrupted = Custom(None, error=KeyboardInterrupt())
+        kernelize_with(model(), interrupted, device="cpu", use_fallback=KernelizeFallback.ALL)
 
 
 def test_an_error_that_was_forgiven_is_not_raised_later():
@@ -172,7 +173,8 @@ def test_an_error_that_was_forgiven_is_not_raised_later():
 
     with use_kernel_mapping({"Scale": {"cpu": Custom(None, error=Broken("first"))}}, inherit_mapping=False):
         with pytest.raises(NoKernelError, match="No layer mapping for `Second`"):
-            kernelize(model(Scale(), Second()), mode=INFERENCE, device="cpu", use_fallback=KernelizeFallback.CANNOT_LOAD)
+            m = model(Scale(), Second())
+            kernelize(m, mode=INFERENCE, device="cpu", use_fallback=KernelizeFallback.CANNOT_LOAD)
 
 
 def replace_as(name):

@@ -41,7 +41,8 @@ NATIVE = {
     "SiluAndMul": {"cpu": LayerRepository("kernels-community/activation", layer_name="SiluAndMul", version=1)},
     "LlamaRMSNorm": {"cpu": LayerRepository("kernels-community/normalization", layer_name="LlamaRMSNorm", version=1)},
 }
-HOSTED = {"SiluAndMul": {"cpu": LayerRepository("kernels-test/py-silu", layer_name="SiluAndMul", trust_remote_code=True)}}
+PY_SILU = LayerRepository("kernels-test/py-silu", layer_name="SiluAndMul", trust_remote_code=True)
+HOSTED = {"SiluAndMul": {"cpu": PY_SILU}}
 
 
 def model():
@@ -108,7 +109,8 @@ def test_the_forward_looks_like_the_original():
     forward = m[2].forward
     assert inspect.signature(forward) == inspect.signature(model()[2].forward)
     assert forward.__doc__ == "Its own words." and forward.__name__ == "forward"
-    assert forward.__qualname__ == SiluAndMul.forward.__qualname__ and forward.__annotations__ == SiluAndMul.forward.__annotations__
+    assert forward.__qualname__ == SiluAndMul.forward.__qualname__
+    assert forward.__annotations__ == SiluAndMul.forward.__annotations__
     assert forward.__code__ is not SiluAndMul.forward.__code__ and forward.__self__ is m[2]
     torch.testing.assert_close(m[2](input=torch.ones(1, 4)), m[2](torch.ones(1, 4)))
 

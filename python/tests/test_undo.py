@@ -6,7 +6,19 @@ import threading
 import pytest
 import torch
 from torch import nn
-from torch_models import INFERENCE, TRAINING, Block, Custom, Scale, Weighted, Weights, factor, kernelize_with, on_cpu, times
+from torch_models import (
+    INFERENCE,
+    TRAINING,
+    Block,
+    Custom,
+    Scale,
+    Weighted,
+    Weights,
+    factor,
+    kernelize_with,
+    on_cpu,
+    times,
+)
 
 from kernels import kernelize, plan, report, unkernelize, use_kernel_mapping
 

@@ -68,7 +68,9 @@ def test_names_are_any_text():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("make", [lambda m: torch.jit.trace(m, torch.ones(1, 2)), torch.jit.script], ids=["trace", "script"])
+@pytest.mark.parametrize(
+    "make", [lambda m: torch.jit.trace(m, torch.ones(1, 2)), torch.jit.script], ids=["trace", "script"]
+)
 def test_a_script_module_is_shown_with_a_reason(make):
     m = nn.Sequential(Scale(), make(Block()))
     kernelize_with(m, Custom(times(7)))

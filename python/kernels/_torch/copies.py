@@ -1,7 +1,7 @@
 """Copies of kernelized modules: by the copy module, pickle, torch.save and DataParallel.
 
-A kernelized module is pickled so that the file says nothing of this library but in strings: where it is not loaded, or not these kernels,
-the copy has its class's own forward.
+A kernelized module is pickled so that the file says nothing of this library but in strings: where it is not loaded, or
+not these kernels, the copy has its class's own forward.
 """
 
 import copy
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CELLS = ("forward", "_old_forward")  # the second beneath a hook of accelerate
 
-# What is bound: function -> the words that name it in a pickle, the first for people; and back, by class and the others.
+# What is bound: function -> the words that name it in a pickle, the first for people; and back, by class and others.
 _words: "weakref.WeakKeyDictionary[FunctionType, tuple[str, ...]]" = weakref.WeakKeyDictionary()
 _functions: dict[tuple[type, tuple[str, ...]], FunctionType] = {}
 _missed: set[tuple[str, ...]] = set()
@@ -32,12 +32,12 @@ def register(cls: type, kernel: "_kernels.HostKernel", function: FunctionType) -
     content = kernel.kernel.id if kernel.kernel is not None else ""
     where = (content,) if content else (kernel.repository, kernel.revision)
     words = (
-        kernel.text, *where, kernel.variant, kernel.layer_name, kernel.device, str(kernel.device_index), str(kernel.mode),
-        str(kernel.strict),
+        kernel.text, *where, kernel.variant, kernel.layer_name, kernel.device, str(kernel.device_index),
+        str(kernel.mode), str(kernel.strict),
     )  # fmt: skip
     _words[function] = words
     _functions[cls, words[1:]] = function
-    # Classes with a way of their own are copied their own way: methods are then pickled by name, and mean the class's forward.
+    # Classes with a way of their own are copied that way: methods are pickled by name, and mean the class's forward.
     if cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__:
         copyreg.dispatch_table.setdefault(cls, _reduce)  # type: ignore[arg-type]
     # On the class: a second entry in the dictionary of each module would double what it takes.
@@ -142,7 +142,7 @@ def _say_missed(words: tuple[str, ...]) -> None:
         return
     _missed.add(words)
     logging.getLogger("kernels").warning(
-        "a model was loaded that was saved with kernels of %s, which this process has not loaded: its modules run their own forward; "
-        "call kernelize",
+        "a model was loaded that was saved with kernels of %s, which this process has not loaded: its modules run "
+        "their own forward; call kernelize",
         words[0],
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def hosted(function: Callable[..., Any]) -> FunctionType:
-    """The forward of a layer of Python, as a function object of its own with the same code: what is bound is known by its function."""
+    """The forward of a layer of Python, as a new function of the same code: bindings are known by their functions."""
     if not isinstance(function, FunctionType):
         return _wrap(function)
     made = FunctionType(

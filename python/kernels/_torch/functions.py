@@ -20,7 +20,8 @@ def share(functions: list[Any], model: nn.Module) -> None:
         others = len(models - {model})
         if before is not None and kernel is not before and others:
             logging.getLogger("kernels").warning(
-                "function `%s` is one for all models: %s serves it now, in place of %s, also in %d other%s that %s kernelized",
+                "function `%s` is one for all models: %s serves it now, in place of %s, "
+                "also in %d other%s that %s kernelized",
                 getattr(function, "__name__", function), _text(kernel), _text(before),
                 others, "" if others == 1 else "s", "was" if others == 1 else "were",
             )  # fmt: skip

@@ -33,7 +33,7 @@ def _find(cls: type, name: str) -> type | None:
 
 
 def describe(cls: type) -> tuple[str, str | None, str | None]:
-    """The class's name, its extensible layer name (None: not extensible), and why its modules are never replaced (None: they are)."""
+    """The class's name, its layer name (None: not extensible), why its modules are never replaced (None: they are)."""
     layer_name = getattr(cls, _MARK, None)
     if layer_name is None:
         return cls.__name__, None, None
@@ -42,7 +42,8 @@ def describe(cls: type) -> tuple[str, str | None, str | None]:
     if owner is None:
         refusal = f"`{cls.__name__}` has no forward"
     elif hasattr(type(vars(owner)["forward"]), "__set__"):
-        refusal = f"the forward of `{cls.__name__}` is a {type(vars(owner)['forward']).__name__}, which no instance can replace"
+        kind = type(vars(owner)["forward"]).__name__
+        refusal = f"the forward of `{cls.__name__}` is a {kind}, which no instance can replace"
     elif marked is not None and marked is not owner and getattr(marked, "forward", None) is not cls.forward:
         refusal = f"`{cls.__name__}` is a subclass with its own forward: the layer name is that of `{marked.__name__}`"
     return cls.__name__, str(layer_name), refusal
@@ -96,7 +97,7 @@ def _called(function: Any) -> str:
 def load(
     cls: type, candidate: "_kernels.Candidate"
 ) -> tuple[Any, bool, bool, str | None, str | None, str | None]:
-    """The layer that a candidate stands for, held against the class; LayerError says that they contradict each other."""
+    """The layer that a candidate stands for, held against the class; LayerError: they contradict each other."""
     layer = candidate.layer
     if layer is not None:
         validate.check_native(layer, cls, candidate.text)

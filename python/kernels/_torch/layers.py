@@ -120,7 +120,7 @@ def _function_class(function: Any, name: str, module_name: str) -> type:
 
 
 def load_layer(repository: "Repository") -> type:
-    """The class of a repository's layer; what is missing is fetched. A native layer's class runs it, or raises why it does not fit."""
+    """The class of a repository's layer; what is missing is fetched. A native layer's class runs it, or raises."""
     source = {name: value for name, value in repository._source().items() if value is not None}
     kernel = open_kernel(source, None, getattr(repository, "_user_agent", None))
     if not kernel.is_hosted and repository.layer_name in kernel.layers:
@@ -155,7 +155,8 @@ def _make_native(kernel: "_kernels.Kernel", layer: "_kernels.Layer") -> type:
         )
 
     def own(self: Any, *args: Any) -> Any:
-        raise TypeError(f"layer {layer.name} of {kernel.name}: the kernel does not take these arguments, and there is nothing else")
+        text = "the kernel does not take these arguments, and there is no other code"
+        raise TypeError(f"layer {layer.name} of {kernel.name}: {text}")
 
     own.__name__, own.__qualname__ = "forward", f"{layer.name}.forward"
     own.__doc__ = f"Runs the kernel, or raises what it does not accept: {layer.name} has no other code."

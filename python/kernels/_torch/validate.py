@@ -18,7 +18,7 @@ _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 
 
 def check_hosted(layer: Any, cls: type, text: str) -> str | None:
-    """Raises LayerError where a layer's class cannot take the place of `cls`; a warning where calls by keyword would differ."""
+    """Raises LayerError where a layer's class cannot take the place of `cls`; a warning where keywords differ."""
     if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
         found = layer.__name__ if isinstance(layer, type) else type(layer).__name__
         raise LayerError(f"Layer {text} is not a Torch layer: `{found}` is not a subclass of torch.nn.Module.")
@@ -44,7 +44,8 @@ def _check_class(layer: type, cls: type, forward: Any, own_forward: Any, text: s
     for one, other in zip(given[1:], own[1:]):  # self is given by the binding
         if one.kind != other.kind:
             raise LayerError(
-                f"{start}: different kind of arguments (`{one}` is {one.kind.description} instead of {other.kind.description})."
+                f"{start}: different kind of arguments "
+                f"(`{one}` is {one.kind.description} instead of {other.kind.description})."
             )
     return _differences(given, own, cls, text)
 
@@ -102,7 +103,7 @@ def _check_inputs(own: list[inspect.Parameter], inputs: list[tuple[str, str, boo
 
 
 def validate_layer(*, check_cls: type, cls: Any, repo: object) -> None:
-    """What `kernelize` holds against each other before a layer is taken: LayerError, a TypeError and ValueError, says how they differ."""
+    """What `kernelize` checks before a layer is taken: LayerError, a TypeError and ValueError, says how they differ."""
     check_hosted(cls, check_cls, str(repo))
 
 
