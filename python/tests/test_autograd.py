@@ -137,8 +137,25 @@ def test_a_gradient_that_no_kernel_makes_has_the_own_forward():
     module, own, _ = pair(Rotary)
     args = inputs_of(Rotary, requires_grad=True)
     args[2].requires_grad_()
-    module(*args)[0].sum().backward()
-    assert args[2].grad is not None
+    same = tuple(arg.detach().clone().requires_grad_(arg.requires_grad) for arg in args)
+    module(*args)[0].pow(2).sum().backward()
+    own(*same)[0].pow(2).sum().backward()
+    torch.testing.assert_close(args[2].grad, same[2].grad)
+    assert _kernels.fallback_counts(module) == {"gradients": 1}
+
+
+def test_fallbacks_of_calls_that_want_gradients_are_counted_once():
+    module, own, _ = pair(RMSNorm, 8)
+    x = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
+    module(x).sum().backward()
+    assert _kernels.fallback_counts(module) == {"dtype": 1} and x.grad is not None
+    call = make_call(RMSNorm)
+    parametrized = nn.utils.parametrize.register_parametrization(RMSNorm(8), "weight", nn.Identity())
+    call.function(parametrized, torch.randn(3, 8)).sum().backward()
+    assert _kernels.fallback_counts(parametrized) == {"member missing": 1}
+    call.function(RMSNorm(8), torch.randn(3, 8)).sum()  # what it is attached to
+    call.autograd(parametrized, torch.randn(3, 8)).sum()
+    assert _kernels.fallback_counts(parametrized) == {"member missing": 2}
 
 
 @pytest.mark.parametrize("cls", CLASSES)

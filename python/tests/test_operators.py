@@ -1,5 +1,6 @@
 """Native layers in graphs and under dispatch modes: there is the operator, with the numbers of the own forward."""
 
+import contextlib
 import inspect
 
 import pytest
@@ -253,6 +254,37 @@ def test_modes_see_the_operators():
     assert log.kernels == ["RMSNorm", "RMSNorm_backward"]
     torch.testing.assert_close(x.grad, same.grad)
     torch.testing.assert_close(module.weight.grad, own.weight.grad)
+
+
+def test_gradients_that_no_kernel_makes_under_modes():
+    """As without modes: the own forward where one gradient is missing, an error in backward where all are."""
+    module, own, _ = pair(Rotary)
+    args = inputs_of(Rotary, requires_grad=True)
+    args[2].requires_grad_()
+    same = tuple(arg.detach().clone().requires_grad_(arg.requires_grad) for arg in args)
+    with Log() as log:
+        module(*args)[0].pow(2).sum().backward()
+    own(*same)[0].pow(2).sum().backward()
+    torch.testing.assert_close(args[2].grad, same[2].grad)
+    assert log.kernels == [] and _kernels.fallback_counts(module) == {"gradients": 1}
+    module, _, _ = pair(FusedAddRMSNorm, 8)
+    with Log() as log:
+        made = module(*inputs_of(FusedAddRMSNorm, requires_grad=True))
+    assert log.kernels == ["FusedAddRMSNorm"]
+    for one in made:
+        with pytest.raises(RuntimeError, match="kernelize with Mode.TRAINING"):
+            one.sum().backward(retain_graph=True)
+
+
+@pytest.mark.parametrize("make, reason", [
+    (lambda: torch.randn(3, 8, dtype=torch.float64), "dtype"),
+    (lambda: nn.Parameter(torch.randn(3, 4)), "shape"),
+])  # fmt: skip
+def test_what_modes_send_to_the_own_forward_is_counted(make, reason):
+    module, _, _ = pair(RMSNorm, 8)
+    with Log(), contextlib.suppress(RuntimeError):
+        module(make())
+    assert _kernels.fallback_counts(module) == {reason: 1}
 
 
 def test_flops_and_fake_tensors():

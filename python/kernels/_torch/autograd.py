@@ -101,18 +101,21 @@ def _with_members(program: shapes.Program, module: Any, values: Sequence[Any]) -
 def autograd(call: "_kernels.Call") -> Callable[..., Any]:
     """The forward when gradients are wanted, called as autograd(module, *args)."""
     program, run, own, read_members = shapes.parse(call.kernel.layer.json()), call.run, call.own, call.members
+    count = call.count
     layer = _Layer(call, program, call.run_backward)
     has_backward, has_members, n_inputs = program.has_backward, bool(program.members), len(program.inputs)
 
     def forward(module: Any, *args: Any) -> Any:
         members = read_members(module) if has_members else ()
         if members is None:
+            count(module, "member missing")
             return own(module, *args)
         values = (*args, *members) if len(args) == n_inputs else operators.complete(program, args, members)
         if has_backward and not operators.is_differentiable(program, values):
+            count(module, "gradients")
             return own(module, *args)
         made = run(module, *args)
-        if made is NotImplemented:
+        if made is NotImplemented:  # which has been counted
             return own(module, *args)
         return layer.apply((module, made), *values) if has_backward else _without_backward(call, made)
 
@@ -144,13 +147,19 @@ def operator(call: "_kernels.Call") -> Callable[..., Any]:
     node = _Layer(call, program, run_backward)
 
     def forward(module: Any, *args: Any) -> Any:
-        values = choose(module, args)
+        values, reason = choose(module, args)
         if values is None:
+            call.count(module, reason)
             return own(module, *args)
         wanted = torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
+        if wanted and program.has_backward and not operators.is_differentiable(program, values):
+            call.count(module, "gradients")
+            return own(module, *args)
         with torch.no_grad():
             made = layer.forward(*values)
-        return node.apply((module, made), *values) if wanted else made
+        if not wanted:
+            return made
+        return node.apply((module, made), *values) if program.has_backward else _without_backward(call, made)
 
     return forward
 

@@ -295,8 +295,8 @@ def device_type(call: "_kernels.Call") -> str:
     return {"rocm": "cuda", "metal": "mps"}.get(device, device)
 
 
-def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Sequence[Any]], tuple[Any, ...] | None]:
-    """What decides of a call, as choose(module, args): the operator's arguments; None: the own forward serves it."""
+def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Sequence[Any]], tuple[Any, str]]:
+    """What decides of a call, as choose(module, args): the operator's arguments, or None and why there are none."""
     device, is_strict = device_type(call), call.kernel.strict
     is_neutral = call.kernel.layer.autocast == "neutral"
 
@@ -313,13 +313,15 @@ def chooser(call: "_kernels.Call", program: shapes.Program) -> Callable[[Any, Se
                 return None, "tensor subclass"
         return values, shapes.bind(program, values, bool, device).reason
 
-    def choose(module: Any, args: Sequence[Any]) -> tuple[Any, ...] | None:
-        if is_transformed() or (not is_neutral and torch.is_autocast_enabled(device)):
-            return None
+    def choose(module: Any, args: Sequence[Any]) -> tuple[Any, str]:
+        if is_transformed():
+            return None, "function transform"
+        if not is_neutral and torch.is_autocast_enabled(device):
+            return None, "autocast"
         values, reason = read(module, args)
         if reason and is_strict:
             raise ArgumentsError(f"kernel layer {program.name}: {reason}: not what its signature accepts")
-        return None if reason else values
+        return (None, reason) if reason else (values, "")
 
     return choose
 
@@ -352,7 +354,7 @@ def _traced(call: "_kernels.Call") -> Callable[..., Any]:
     program, run, own, choose = layer.program, layer.forward, call.own, chooser(call, layer.program)
 
     def forward(module: Any, *args: Any) -> Any:
-        values = choose(module, args)
+        values, _ = choose(module, args)
         if values is None or (torch.is_grad_enabled() and not is_differentiable(program, values)):
             return own(module, *args)
         return run(*values)
