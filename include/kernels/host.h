@@ -89,9 +89,22 @@ typedef struct kn_host_bound {
     const char *layer_name;
     kn_mode mode; // that was asked for; 0: not known
     kn_level level;
-    kn_mode mode_used; // that it was registered for; 0: not known
+    kn_mode mode_used;     // that it was registered for; 0: not known
+    kn_device_type device; // that it was made for; KN_DEVICE_NONE: not known
+    int32_t device_index;  // the only one; -1: every one of the type
     uint32_t reserved;
 } kn_host_bound;
+
+/** Why the modules of a class run their own forward on a device. */
+typedef struct kn_host_reason {
+    size_t struct_size;
+    kn_device_type device;
+    int32_t device_index;
+    uint32_t rule; // KN_FALLBACK_…; 0: none of them
+    uint32_t reserved;
+    const char *reason; // one sentence; NULL: a kernel serves them, or nothing is known
+    const char *admits; // what would admit it; "": nothing to say
+} kn_host_reason;
 
 /** What is bound to a module now. */
 typedef enum kn_host_state {
@@ -136,6 +149,14 @@ typedef struct kn_host {
     uint64_t (*fallbacks)(void *user, void *module, kn_mismatch_reason reason);
     // Where a user is sent by a warning that nothing was replaced; NULL: the words for C.
     const char *advice;
+    // Told after the last swap of a kernelize, never in a dry run, once for each class and device that was decided for: why the own forward
+    // serves, or with reason NULL that a kernel does. What is told replaces what was told of that class and device before. Strings are
+    // borrowed for the call. A class that the host refuses and a forward of somebody else's are not told: they are asked for again. Cannot
+    // fail: without memory nothing is known. NULL: reports say nothing.
+    void (*declined)(void *user, void *cls, const kn_host_reason *why);
+    // What `declined` was told last of that class on out->device; KN_DEVICE_NONE: on whichever device came last, which is written. Reason
+    // stays NULL when nothing is known. Borrowed until the next entry is called. NULL: reports say nothing.
+    void (*why)(void *user, void *cls, kn_host_reason *out);
 } kn_host;
 
 #ifdef __cplusplus

@@ -75,7 +75,13 @@ KN_API kn_status kn_unkernelize_host(const kn_host *host, kn_plan **plan, kn_err
 
 /**
  * What the extensible modules of a tree are bound to now, one record a module, with the calls that fell back so far. Truth lies on
- * the modules: it does not matter who bound them. Error: KN_ERR_NO_MEMORY, KN_ERR_INVALID. Threads: as kn_kernelize.
+ * the modules: it does not matter who bound them.
+ *
+ * Nothing is written on a module that runs its own forward: its rule, reason and what would admit it are those of the last kernelize
+ * (no dry run) that met its class on its device, whatever model that was; of a module of which no device can be told, on any. After a
+ * kernelize that gave the class a kernel, or none at all, the reason is "was not kernelized".
+ *
+ * Error: KN_ERR_NO_MEMORY, KN_ERR_INVALID. Threads: as kn_kernelize.
  */
 KN_API kn_status kn_report(kn_module *model, kn_plan **plan, kn_error *err);
 /** The same for a host of one's own; its entry `bound` is required. */

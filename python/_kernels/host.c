@@ -151,6 +151,8 @@ static void fill_bound(void *user, void *handle, kn_host_bound *out)
     out->mode = kernel->mode;
     out->mode_used = kernel->mode_used;
     out->level = kernel->level;
+    out->device = kernel->device;
+    out->device_index = kernel->device_index;
 }
 
 static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
@@ -209,6 +211,8 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_hos
             .bound = fill_bound,
             .fallbacks = fallbacks,
             .advice = words,
+            .declined = kpy_declined,
+            .why = kpy_why,
         };
         run.released = PyEval_SaveThread();
         const kn_status st = call(ctx, &table, data, &plan, &err);
@@ -230,6 +234,7 @@ PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_hos
     kpy_walk_dispose(&run);
     Py_XDECREF(run.loaded);
     Py_XDECREF(run.functions);
+    Py_XDECREF(run.said);
     Py_XDECREF(advice);
     return result;
 }

@@ -1,5 +1,5 @@
-// Kernelize over Python modules, as its files see each other: walk.c meets the modules and class.c their classes, bind.c swaps their forwards, host.c is the table
-// that the core is given and what Python calls.
+// Kernelize over Python modules, as its files see each other: walk.c meets the modules and class.c their classes, bind.c swaps their forwards, reason.c keeps
+// why one stays as it is, host.c is the table that the core is given and what Python calls.
 #ifndef KPY_HOST_H
 #define KPY_HOST_H
 
@@ -59,6 +59,7 @@ typedef struct kpy_run {
     int32_t device_index;
     bool device_is_meta;
     PyObject *loaded;    // what host.load answered: the core borrows from it
+    PyObject *said;      // what kpy_why answered last; NULL: nothing
     PyObject *functions; // that were met, a list
     bool failed;         // a swap had no memory
 } kpy_run;
@@ -80,6 +81,10 @@ int kpy_walk_init(void);
 kn_status kpy_walk(void *run, kn_host_visit_fn visit, void *data, kn_error *err);
 size_t kpy_path(void *run, void *module, char *out, size_t size);
 void kpy_walk_dispose(kpy_run *run);
+
+// reason.c. Why the modules of a class keep their own forward, as the last kernelize said.
+void kpy_declined(void *run, void *cls, const kn_host_reason *why);
+void kpy_why(void *run, void *cls, kn_host_reason *out);
 
 // bind.c. What is set on modules of a class; never freed, since a module may call it for as long as the process lives.
 typedef struct kpy_binding {

@@ -22,6 +22,7 @@ _COLUMNS = (
     ("Repository", "repository"),
     ("Revision", "revision"),
     ("Variant", "variant"),
+    ("Rule", "rule"),
     ("Reason", "reason"),
     ("What would admit it", "admits"),
     ("Calls that fell back", "fallbacks"),
@@ -110,7 +111,8 @@ class Report(Decisions):
 def report(model: Any) -> Report:
     """What serves the extensible layers of a model, a submodule or a copy now, whoever kernelized it.
 
-    Which mapping there was when it was kernelized, a model does not know: `kernels.plan` says why a layer gets no kernel.
+    Nothing is written on a module that keeps its own forward: its reason is that of the last `kernelize` that met its class
+    on its device, be it of another model; "was not kernelized" when there was none, or when that one found a kernel.
 
     >>> kernels.report(model).raise_if_fallback()
     >>> [(record.path, record.layer, record.outcome) for record in kernels.report(model)]

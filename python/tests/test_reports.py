@@ -1,5 +1,10 @@
 """kernels.report: what serves each layer of a model now."""
 
+import copy
+import gc
+import html
+import weakref
+
 import pytest
 import torch
 from mapped import Own
@@ -42,8 +47,8 @@ def test_report():
     assert len(report) == 1 and report.replaced == [record] and report.fallbacks == []
     assert (record.path, record.layer, record.outcome) == ("layer", "L", "kernel")
     assert "L" in repr(report) and repr(report) == str(report)
-    html = report._repr_html_()
-    assert "&lt;b&gt;own &amp; mine&lt;/b&gt;" in html and "<b>" not in html
+    table = report._repr_html_()
+    assert "&lt;b&gt;own &amp; mine&lt;/b&gt;" in table and "<b>" not in table
     assert isinstance(report.to_dict(), dict)
     assert report.raise_if_fallback() is None
     assert kernels.report(model.layer).replaced[0].path == ""
@@ -74,3 +79,71 @@ def test_report_of_calls_that_fell_back(build):
     assert "dtype" in repr(report) and "2 calls: dtype" in report._repr_html_()
     with pytest.raises(RuntimeError, match="1 of 1 layers ran without a kernel:\n.*root.*: SiLU: 2 calls: dtype"):
         report.raise_if_fallback()
+
+
+def said(model):
+    return [(r.rule, r.reason, r.admits) for r in kernels.report(model)]
+
+
+def test_why_a_layer_runs_its_own_forward():
+    @use_kernel_forward_from_hub("Why")
+    class Why(nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    model = nn.Sequential(nn.Linear(1, 1), Why())
+    never = ("", "was not kernelized", "")
+    assert said(model) == [never]
+    with use_kernel_mapping({}, inherit_mapping=False):
+        kernelize(model, mode=Mode.INFERENCE)
+    (no_layer,) = said(model)
+    rule, reason, admits = no_layer
+    assert rule == "NO_LAYER" and "`Why`" in reason and "Why" in admits
+    # On submodules and copies too, as text and as a table.
+    assert said(model[1]) == said(copy.deepcopy(model)) == said(nn.Sequential(Why())) == [no_layer]
+    report = kernels.report(model)
+    assert f"on cpu: its own forward: NO_LAYER: {reason} (would be admitted by {admits})" in repr(report)
+    assert all(html.escape(text) in report._repr_html_() for text in no_layer)
+    assert report.to_dict()["modules"][0]["rule"] == "NO_LAYER"
+    with pytest.raises(RuntimeError, match="Why: No layer mapping"):
+        report.raise_if_fallback()
+
+    # A later one replaces what was said; a dry run says nothing; a kernel clears it.
+    with use_kernel_mapping({"Why": {"cuda": Own(layer=Kernel)}}, inherit_mapping=False):
+        kernels.plan(model, mode=Mode.INFERENCE)
+        assert said(model) == [no_layer]
+        kernelize(model, mode=Mode.INFERENCE)
+    assert said(model)[0][0] == "NO_DEVICE" == said(model[1])[0][0]
+    with use_kernel_mapping({"Why": {"cpu": Own(layer=Kernel)}}, inherit_mapping=False):
+        kernelize(model, mode=Mode.INFERENCE)
+    kernels.unkernelize(model)
+    assert said(model) == [never]
+
+
+def test_why_is_of_the_class_that_was_met():
+    """A subclass has its own reasons, and a class that is gone leaves none behind."""
+
+    @use_kernel_forward_from_hub("Base")
+    class Base(nn.Module):
+        def forward(self, x):
+            return x
+
+    class Sub(Base):
+        pass
+
+    with use_kernel_mapping({}, inherit_mapping=False):
+        kernelize(Base(), mode=Mode.INFERENCE, device="cpu")
+    assert said(Base())[0][0] == "NO_LAYER" and said(Sub())[0][1] == "was not kernelized"
+    gone = weakref.ref(Sub)
+    with use_kernel_mapping({}, inherit_mapping=False):
+        kernelize(Sub(), mode=Mode.INFERENCE, device="cpu")
+    del Sub
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_device_of_a_kernel():
+    """Of the kernel, where the module has no tensors."""
+    with use_kernel_mapping(mapping()):
+        model = kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")
+    assert kernels.report(model).records[0].device == "cpu" and "L on cpu" in repr(kernels.report(model))

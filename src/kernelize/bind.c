@@ -279,6 +279,7 @@ static kn_status make_record(kn_class *cls, const kn_host_kernel *kernel, kni_ke
     r->n_inputs = (int32_t)kn_layer_param_count(r->layer, KN_PARAM_INPUT);
     r->n_outputs = (int32_t)kn_layer_param_count(r->layer, KN_PARAM_OUTPUT);
     r->n_members = (int32_t)kn_layer_param_count(r->layer, KN_PARAM_MEMBER);
+    r->device = kernel->device;
     r->dl_device_type = dl_type_of(kernel->device);
     r->device_index = kernel->device_index;
     r->strict = kernel->strict;

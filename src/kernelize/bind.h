@@ -16,9 +16,10 @@ typedef struct kni_kernel_binding {
     int32_t n_inputs;
     int32_t n_outputs;
     int32_t n_members;
-    int32_t dl_device_type;
-    int32_t device_index; // the only one; -1: any
-    bool strict;          // arguments that do not fit are an error
+    kn_device_type device;
+    int32_t dl_device_type; // the same
+    int32_t device_index;   // the only one; -1: any
+    bool strict;            // arguments that do not fit are an error
     struct {
         kni_name_key key;
         const char *name; // borrowed from the layer

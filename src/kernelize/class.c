@@ -56,6 +56,10 @@ kn_status kn_class_new(const kn_class_options *given, kn_class **out, kn_error *
     kn_class *cls = kni_calloc(1, sizeof(*cls));
     if (!cls)
         return kni_no_memory(err);
+    if (pthread_mutex_init(&cls->lock, NULL) != 0) {
+        kni_free(cls);
+        return kni_no_memory(err);
+    }
     atomic_init(&cls->refs, 1);
     cls->base = kn_class_ref(opts.base);
     cls->owns_forward = opts.forward != NULL;
@@ -98,6 +102,8 @@ void kn_class_unref(kn_class *cls)
         kn_layer_unref(cls->signature);
         kni_free(cls->name);
         kni_free(cls->layer);
+        kni_notes_free(cls->notes);
+        pthread_mutex_destroy(&cls->lock);
         kni_free(cls);
         cls = base; // a long line of bases is freed without recursion
     }

@@ -9,6 +9,7 @@
 #include "kernelize/decide.h"
 #include "kernelize/native.h"
 #include "kernelize/pin.h"
+#include "kernelize/place.h"
 #include "kernelize/say.h"
 #include "kernelize/transaction.h"
 #include "mapping/mapping.h"
@@ -23,11 +24,6 @@ typedef struct met {
     int32_t device_index;
 } met;
 
-typedef struct place {
-    kn_device_type device;
-    int32_t index;
-} place;
-
 typedef struct work {
     kn_context *ctx;
     const kn_host *host;
@@ -35,10 +31,7 @@ typedef struct work {
     kn_plan *plan;
     met *met; // in the order of the plan's records
     size_t met_capacity;
-    place *places; // by depth: where the modules above the current one are
-    size_t places_capacity;
-    size_t n_places; // the depth of the module met last, + 1
-    place first;     // of the model's first tensor
+    kni_places places;
     uint32_t *table; // decisions by question: open addressing; index + 1, 0: free
     size_t table_capacity;
 } work;
@@ -99,31 +92,11 @@ static bool matches_layer(const kni_request *request, const char *layer)
     return opts->n_layers == 0;
 }
 
-// Where the module is: its own tensors, else its nearest ancestor's.
-static kn_status locate(work *w, const kn_host_module *module, place *out, kn_error *err)
-{
-    void *places = w->places;
-    if (!kni_grow(&places, &w->places_capacity, (size_t)module->depth + 1, sizeof(place)))
-        return kni_no_memory(err);
-    w->places = places;
-    // A host may leave out levels: whatever came last above them stands for them too.
-    for (size_t i = w->n_places; i < module->depth; ++i)
-        w->places[i] = i > 0 ? w->places[i - 1] : (place){KN_DEVICE_NONE, 0};
-    w->n_places = (size_t)module->depth + 1;
-    *out = (place){module->device, module->device_index};
-    if (module->device == KN_DEVICE_NONE && module->depth > 0)
-        *out = w->places[module->depth - 1];
-    w->places[module->depth] = *out;
-    if (w->first.device == KN_DEVICE_NONE)
-        w->first = *out;
-    return KN_OK;
-}
-
 static kn_status visit(const kn_host_module *module, void *data, kn_error *err)
 {
     work *w = data;
-    place at;
-    kn_status st = locate(w, module, &at, err);
+    kni_place at;
+    kn_status st = kni_place_find(&w->places, module, &at, err);
     if (st != KN_OK || !module->extensible)
         return st;
     if (w->request->options.n_layers) {
@@ -186,8 +159,8 @@ static kn_status settle_device(const work *w, met *m, kn_error *err)
 {
     const kni_request *request = w->request;
     if (m->device == KN_DEVICE_NONE) {
-        m->device = w->first.device;
-        m->device_index = w->first.index;
+        m->device = w->places.first.device;
+        m->device_index = w->places.first.index;
     }
     if (request->device != KN_DEVICE_NONE) {
         const bool same = m->device == request->device;
@@ -317,6 +290,22 @@ static bool commit_all(work *w, kni_tally *tallies)
     return changed;
 }
 
+// For reports: nothing is written on a module that keeps its own forward. What makes the host refuse a class or a module, a report sees.
+static void tell_host(const kn_host *host, const kn_plan *plan)
+{
+    for (size_t i = 0; host->declined && i < plan->n_decisions; ++i) {
+        const kni_decision *d = plan->decisions[i];
+        kn_host_reason why = {.struct_size = sizeof(why),
+                              .device = d->device,
+                              .device_index = d->device_index,
+                              .rule = d->rule,
+                              .reason = d->outcome == KN_OUTCOME_KERNEL ? NULL : d->reason,
+                              .admits = d->admits};
+        if (d->outcome == KN_OUTCOME_KERNEL || d->outcome == KN_OUTCOME_FALLBACK)
+            host->declined(host->user, d->cls, &why);
+    }
+}
+
 // What is asked, into the plan: nothing was resolved, nothing to ask again.
 static kn_status keep_request(kn_plan *plan, const kni_request *request, kn_error *err)
 {
@@ -363,6 +352,8 @@ kn_status kni_kernelize(kn_context *ctx, const kn_host *given, const kn_kerneliz
         st = kni_no_memory(err);
     if (st == KN_OK) { // nothing fails from here
         const bool changed = commit_all(&w, tallies);
+        if (!kni_request_is_dry(&request))
+            tell_host(&host, w.plan);
         if (changed)
             kni_say_decisions(ctx, w.plan, tallies);
         kni_say_nothing_replaced(ctx, &request, w.plan, host.advice);
@@ -374,7 +365,7 @@ kn_status kni_kernelize(kn_context *ctx, const kn_host *given, const kn_kerneliz
     kni_free(tallies);
     kn_plan_free(w.plan);
     kni_free(w.met);
-    kni_free(w.places);
+    kni_free(w.places.above);
     kni_free(w.table);
     kni_request_dispose(&request);
     return st;

@@ -2,10 +2,22 @@
 #ifndef KNI_KERNELIZE_MODULE_H
 #define KNI_KERNELIZE_MODULE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "kernels/host.h"
 #include "kernels/module.h"
+
+// What kernelize said last of a class that it gave no kernel, for reports.
+typedef struct kni_note {
+    struct kni_note *next;
+    kn_device_type device;
+    int32_t device_index;
+    uint32_t rule;
+    char text[]; // the reason, then what would admit it
+} kni_note;
 
 struct kn_class {
     kn_binding own; // what its modules are bound to by default
@@ -17,6 +29,8 @@ struct kn_class {
     bool owns_forward;
     kn_layer *signature; // its own, or the base's; NULL: none
     kn_class *base;
+    pthread_mutex_t lock; // over the next
+    kni_note *notes;      // one for each device, the newest first
 };
 
 // A member's name, so that the common case is compared in two words: zero-padded, cut at 16 bytes.
@@ -98,5 +112,10 @@ bool kni_binding_is_instance(const kn_binding *binding);
 // The extensible layer that the class's forward was marked with; NULL: none. *refusal: why the mark does not count for it
 // although it inherits one; NULL otherwise.
 const char *kni_class_marked_layer(const kn_class *cls, const char **refusal);
+
+// As kn_host.declined and kn_host.why; the answer's strings are in `said`.
+void kni_class_decline(kn_class *cls, const kn_host_reason *why);
+void kni_class_why(kn_class *cls, kn_host_reason *out, kni_buf *said);
+void kni_notes_free(kni_note *notes);
 
 #endif

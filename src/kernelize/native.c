@@ -110,6 +110,19 @@ static void bound(void *user, void *binding, kn_host_bound *out)
     out->variant = kn_package_variant(package);
     out->layer_name = record->layer_name;
     out->level = kn_kernel_level(record->kernel); // and no mode: one record serves all of them
+    out->device = record->device;
+    out->device_index = record->device_index;
+}
+
+static void declined(void *user, void *cls, const kn_host_reason *why)
+{
+    (void)user;
+    kni_class_decline(cls, why);
+}
+
+static void why(void *user, void *cls, kn_host_reason *out)
+{
+    kni_class_why(cls, out, &((kni_native *)user)->said);
 }
 
 static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
@@ -131,5 +144,7 @@ kn_host kni_native_host(kni_native *native)
         .user = native,
         .bound = bound,
         .fallbacks = fallbacks,
+        .declined = declined,
+        .why = why,
     };
 }

@@ -3,7 +3,7 @@
 //   30 modules for INFERENCE: 29 with a kernel, 1 with its own forward
 //   layers.0 … 29
 //     act    SiluAndMul on cpu (4) → /srv/activation, layer SiluAndMul, tvm-ffi01-cpu-x86_64-linux
-//   norm     RMSNorm on cpu (4): its own forward: No layer mapping for `RMSNorm`
+//   norm     RMSNorm on cpu (4): its own forward: NO_LAYER: No layer mapping for `RMSNorm`
 #include <string.h>
 
 #include "base/alloc.h"
@@ -142,9 +142,11 @@ static void print_record(tree *t, uint32_t index)
         break;
     case KN_OUTCOME_FALLBACK:
     case KN_OUTCOME_ERROR:
-        kni_buf_printf(out, ": %s%s%s",
-                       d->outcome == KN_OUTCOME_ERROR ? "error" : "its own forward",
-                       d->reason[0] ? ": " : "", d->reason);
+        kni_buf_printf(out, ": %s", d->outcome == KN_OUTCOME_ERROR ? "error" : "its own forward");
+        if (d->rule)
+            kni_buf_printf(out, ": %s", kni_rule_text(d->rule));
+        if (d->reason[0])
+            kni_buf_printf(out, ": %s", d->reason);
         if (d->admits[0])
             kni_buf_printf(out, " (would be admitted by %s)", d->admits);
         break;

@@ -372,6 +372,8 @@ static void toy_bound(void *user, void *bound, kn_host_bound *out)
     out->layer_name = b->kernel.layer_name;
     out->mode = KN_MODE_TRAINING;
     out->level = KN_LEVEL_PINNED;
+    out->device = KN_DEVICE_ROCM;
+    out->device_index = 2;
 }
 
 static uint64_t toy_fallbacks(void *user, void *module, kn_mismatch_reason reason)
@@ -411,6 +413,12 @@ static void test_report(void **state)
             assert_string_equal(r.variant, "");
             assert_string_equal(r.layer_name, is_bound ? "Plain" : "");
             assert_int_equal(r.mode, is_bound ? KN_MODE_TRAINING : 0);
+            assert_string_equal(r.reason[0] && outcomes[i] == KN_OUTCOME_FALLBACK ? r.reason : "",
+                                i == 3 ? "a subclass of its own mind" : "");
+            if (is_bound) { // what it was bound for, wherever the module is
+                assert_int_equal(r.device, KN_DEVICE_ROCM);
+                assert_int_equal(r.device_index, 2);
+            }
             assert_int_equal(r.level, is_bound ? KN_LEVEL_PINNED : KN_LEVEL_NONE);
             assert_int_equal(kn_plan_fallback_count(plan, i, KN_MISMATCH_DTYPE),
                              i == 0 && counted ? 3 : 0);

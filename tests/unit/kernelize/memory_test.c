@@ -155,6 +155,12 @@ static kn_status run_first(job *j, kn_error *err)
     j->map = NULL;
     assert_int_equal(world_ask(j->tree.first), st == KN_OK ? KERNEL : OWN);
     assert_int_equal(world_ask(j->tree.last), st == KN_OK ? KERNEL : OWN);
+    if (st ==
+        KN_OK) { // why a layer has no kernel is kept where there is memory: reported by what there was
+        kn_plan *plan = NULL;
+        st = kn_report(j->tree.root, &plan, err);
+        kn_plan_free(plan);
+    }
     return st;
 }
 

@@ -122,8 +122,9 @@ static void test_text(void **state)
     assert_memory_equal(text, summary, sizeof(summary) - 1);
     assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "registered for INFERENCE\n"));
-    assert_non_null(strstr(text, "C on cpu (3): its own forward: No layer mapping for `C` (would "
-                                 "be admitted by a mapping entry for layer C on cpu)\n"));
+    assert_non_null(
+        strstr(text, "C on cpu (3): its own forward: NO_LAYER: No layer mapping for `C` (would "
+                     "be admitted by a mapping entry for layer C on cpu)\n"));
     kn_plan_free(plan);
     plan = plan_of(w, modules, 3, map, KN_KERNELIZE_NO_RESOLVE);
     assert_non_null(strstr(kn_plan_text(plan), ": 3 with a repository\n"));

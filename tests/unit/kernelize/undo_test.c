@@ -161,10 +161,13 @@ static void test_report(void **state)
     assert_int_equal(kn_plan_fallback_count(plan, 0, KN_MISMATCH_REASONS), 0);
     assert_int_equal(kn_plan_fallback_count(NULL, 0, KN_MISMATCH_DTYPE), 0);
     assert_int_equal(world_record(plan, 1).outcome, KN_OUTCOME_FALLBACK);
-    assert_string_equal(world_record(plan, 1).reason, "");
+    assert_string_equal(world_record(plan, 1).reason, "was not kernelized");
+    assert_int_equal(world_record(plan, 1).rule, 0);
     assert_non_null(strstr(world_record(plan, 2).reason, "a subclass with a forward of its own"));
     assert_non_null(strstr(kn_plan_text(plan), "3 calls fell back (dtype)"));
-    assert_non_null(strstr(kn_plan_text(plan), ": its own forward\n"));
+    assert_int_equal(r.device, KN_DEVICE_CPU); // of the kernel: the module has no tensors
+    assert_non_null(strstr(kn_plan_text(plan), "L on cpu → "));
+    assert_non_null(strstr(kn_plan_text(plan), ": its own forward: was not kernelized\n"));
     char *json = NULL;
     world_ok(w, kn_plan_json(plan, &json, &w->err));
     assert_non_null(strstr(json, "\"dtype\": 3"));
@@ -190,12 +193,85 @@ static void test_report(void **state)
     world_close(w);
 }
 
+// Why a module runs its own forward is what the last kernelize said of its class on its device.
+static void test_reasons(void **state)
+{
+    (void)state;
+    world *w = world_open("cpu:x86-64-v3");
+    model m = make_model(w);
+    kn_mapping *good = world_map_one(w, "L", "Plain", 0), *none = world_map(w, NULL, 0);
+    static const struct {
+        const char *name, *device; // given to kernelize
+        bool has_kernel;
+        uint32_t flags;
+        // What the report says: of a module without tensors, and of one on each device.
+        kn_device_type anywhere;
+        uint32_t on_cpu, on_cuda;
+    } rows[] = {
+        {"a dry run says nothing", "cpu", false, KN_KERNELIZE_DRY_RUN, KN_DEVICE_NONE, 0, 0},
+        {"no entry", "cpu", false, 0, KN_DEVICE_CPU, KN_FALLBACK_NO_LAYER, 0},
+        {"another device", "cuda", true, 0, KN_DEVICE_CUDA, KN_FALLBACK_NO_LAYER,
+         KN_FALLBACK_NO_DEVICE},
+        {"said again", "cuda", false, 0, KN_DEVICE_CUDA, KN_FALLBACK_NO_LAYER,
+         KN_FALLBACK_NO_LAYER},
+        {"a kernel clears it", "cpu", true, 0, KN_DEVICE_CUDA, 0, KN_FALLBACK_NO_LAYER},
+        {"and the newest counts", "cpu", false, 0, KN_DEVICE_CPU, KN_FALLBACK_NO_LAYER,
+         KN_FALLBACK_NO_LAYER},
+    };
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        print_message("  %s\n", rows[i].name);
+        world_ok(
+            w, kn_kernelize(w->ctx, m.root,
+                            KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE,
+                                                 .mapping = rows[i].has_kernel ? good : none,
+                                                 .device = rows[i].device, .flags = rows[i].flags),
+                            NULL, &w->err));
+        world_ok(w, kn_unkernelize(m.root, NULL, &w->err));
+        for (int at = 0; at < 3; ++at) { // another model of the class
+            kn_plan *plan = NULL;
+            kn_module *root = world_module(w, NULL, "other", NULL);
+            world_module(w, root, "x", m.cls);
+            if (at)
+                world_place(w, root, at == 1 ? kDLCPU : kDLCUDA, 0);
+            world_ok(w, kn_report(root, &plan, &w->err));
+            const kn_record r = world_record(plan, 0);
+            const kn_device_type asked = at == 0   ? rows[i].anywhere
+                                         : at == 1 ? KN_DEVICE_CPU
+                                                   : KN_DEVICE_CUDA;
+            const uint32_t rule = asked == KN_DEVICE_CPU    ? rows[i].on_cpu
+                                  : asked == KN_DEVICE_CUDA ? rows[i].on_cuda
+                                                            : 0;
+            assert_int_equal(r.outcome, KN_OUTCOME_FALLBACK);
+            assert_int_equal(r.device, asked);
+            assert_int_equal(r.rule, rule);
+            if (rule) {
+                assert_non_null(strstr(r.reason, "`L`"));
+                assert_non_null(strstr(r.admits, "L"));
+                assert_non_null(strstr(kn_plan_text(plan), r.admits));
+                assert_non_null(strstr(kn_plan_text(plan), rule == KN_FALLBACK_NO_LAYER
+                                                               ? ": its own forward: NO_LAYER: "
+                                                               : ": NO_DEVICE: "));
+            } else {
+                assert_string_equal(r.reason, "was not kernelized");
+                assert_string_equal(r.admits, "");
+            }
+            kn_plan_free(plan);
+            kn_module_free(root);
+        }
+    }
+    free_model(&m);
+    kn_mapping_unref(good);
+    kn_mapping_unref(none);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_undo),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_report),
+        cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
