@@ -1,8 +1,8 @@
 """The programs of the documentation, and the examples of docstrings.
 
-In README.md, docs/*.md and examples/**/*.md a ```python block whose first line names a file (`# kernelize.py`) is written into a directory
-of its document's and run there, in order; the ```text block after it is what it prints (tests/docs/examples.py says how). Every other
-```python block has to compile.
+In README.md, docs/*.md and examples/**/*.md blocks whose first line names a file (`# kernelize.py`) are files in a directory of their
+document; a ```python one of them that is in no folder is run there, in order, and the ```text block after it is what it prints
+(tests/docs/examples.py says how). Every ```python block has to compile.
 """
 
 import ast
@@ -30,23 +30,31 @@ def _examples():
 examples = _examples()
 
 
-def _programs(document):
-    return [block for block in examples.read_blocks(document.read_text(encoding="utf-8")) if block.language == "python"]
+def _blocks(document):
+    return examples.read_blocks(document.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if _programs(d)], ids=lambda d: str(d.relative_to(ROOT)))
+def _has_python(document):
+    return any(block.language == "python" for block in _blocks(document))
+
+
+@pytest.mark.parametrize("document", list(filter(_has_python, DOCUMENTS)), ids=lambda d: str(d.relative_to(ROOT)))
 def test_document(document, hub, build, run_python, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "packages").symlink_to(build / "packages")  # of the first party, as built
-    for block in _programs(document):
+    blocks = _blocks(document)
+    for block in blocks:
+        if block.file:
+            path = home / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+    for block in blocks:
         where = f"{document.name}:{block.line}"
-        ast.parse(block.text, where)
+        if block.language == "python":
+            ast.parse(block.text, where)
         if not block.is_python:
             continue
-        path = home / block.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text, encoding="utf-8")
         code = f"import runpy, sys; sys.path.insert(0, ''); runpy.run_path({block.file!r}, run_name='__main__')"
         printed = run_python(code, env={"KERNELS_TEST_HUB": hub.url}, home=home).stdout
         if block.expected is not None:

@@ -12,8 +12,8 @@ Without documents: README.md, docs/*.md and sample.md beside this file. In a doc
     ```sh run hub           the same with a hub of the document's own, HF_ENDPOINT: `kernels serve` of the first-party packages
                             (TREE below), and with a cache that is empty when the first such example of the document begins;
     ```c hub                a complete program that has it too;
-    ```python               with a name is a program of python/tests/test_docs.py, which runs it where the package `kernels` and its
-                            hub are; it has its ```text as well, and is only a file here;
+    ```python               with a name that has no folder is a program of python/tests/test_docs.py, which runs it where the package
+                            `kernels` and its hub are; it has its ```text as well, and is only a file here;
     ```cmake                with `find_package(libkernels` in it is a project over the files of the same document, built
                             into the directory `build`; a kernel package that it adds is then `build/packages/<name>`;
     ```text                 the next one is what the program or script prints. In it "…" stands for any text of one line, and a
@@ -66,7 +66,7 @@ class Block:
 
     @property
     def is_python(self):
-        return self.language == "python" and self.file is not None
+        return self.language == "python" and self.file is not None and "/" not in self.file
 
     @property
     def is_fragment(self):
@@ -278,7 +278,7 @@ class Mechanism(unittest.TestCase):
         self.assertEqual([b.with_hub for b in blocks], [False] * 4 + [True] + [False] * 5)
         self.assertEqual([b.is_project for b in blocks], [False] * 8 + [True, False])
         self.assertEqual([b.is_fragment for b in blocks], [False, True] + [False] * 5 + [True] + [False] * 2)
-        python, loose = read_blocks("```python\n# a.py\n```\n```python\nx\n```\n```text\nout\n```\n")[:2]
+        python, loose = read_blocks("```python\n# a.py\n```\n```python\n# b/c.py\n```\n```text\nout\n```\n")[:2]
         self.assertEqual((python.is_python, python.expected, loose.is_python), (True, "out\n", False))
         for broken in ("```c\nint x;\n", "```c runs\n```\n", "```sh hub\n```\n"):
             self.assertRaises(ValueError, read_blocks, broken)
