@@ -1,5 +1,6 @@
 // The backward kernel: gradients that came are made dense, those that are wanted allocated.
 #include "call.h"
+#include "mutation.h"
 
 #include <string.h>
 
@@ -38,15 +39,23 @@ static PyObject *replace(PyObject *tensor, PyObject *better)
     return better;
 }
 
+// Dense, as those are made that came, whatever strides the result has.
 static PyObject *zeros(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like)
 {
     kpy_output out;
-    if (kpy_output_make(torch, type, like, &out) < 0) {
+    kn_tensor_type dense = *type;
+    int64_t n = 1;
+    for (int32_t i = dense.ndim - 1; i >= 0; --i) {
+        dense.strides[i] = n;
+        n *= dense.shape[i];
+    }
+    if (kpy_output_make(torch, &dense, like, &out) < 0) {
         kpy_output_dispose(&out);
         return NULL;
     }
     PyObject *tensor = kpy_output_take(torch, &out);
-    return tensor ? replace(tensor, PyObject_CallMethod(tensor, "zero_", NULL)) : NULL;
+    const double value = KPY_MUTATES(ZERO_FILL) ? 1.0 : 0.0; // memory is seldom empty
+    return tensor ? replace(tensor, PyObject_CallMethod(tensor, "fill_", "d", value)) : NULL;
 }
 
 // The gradient as the kernel takes it: `y.sum().backward()` sends an expanded number. New reference.

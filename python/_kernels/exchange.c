@@ -1,4 +1,5 @@
 #include "exchange.h"
+#include "mutation.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -68,6 +69,8 @@ int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice 
     }
     if (api->current_work_stream(device.device_type, device.device_id, &current) != 0)
         return -1;
+    if (KPY_MUTATES(STREAM))
+        current = NULL;
     if (set((int32_t)device.device_type, device.device_id, current, &stream->before) != 0) {
         PyErr_SetString(PyExc_RuntimeError, "libtvm_ffi did not take the current stream");
         return -1;

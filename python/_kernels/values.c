@@ -1,5 +1,6 @@
 // The values of a call: arguments and the module's members, as the layer's guard takes them.
 #include "call.h"
+#include "mutation.h"
 
 // --- one value ---
 
@@ -13,7 +14,7 @@ int kpy_values_put(const kpy_torch *torch, PyObject *object, kn_value *slot, kpy
     } else if (PyBool_Check(object)) {
         *slot = kn_bool(object == Py_True);
     } else if (Py_TYPE(object) == &PyFloat_Type) {
-        *slot = kn_float(PyFloat_AsDouble(object));
+        *slot = kn_float(PyFloat_AsDouble(object) * (KPY_MUTATES(EPS) ? 100 : 1));
     } else if (Py_TYPE(object) == &PyLong_Type) {
         int overflow = 0;
         const long long integer = PyLong_AsLongLongAndOverflow(object, &overflow);
@@ -159,7 +160,7 @@ int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values)
 {
     // Tensors with the negative bit look like others in DLPack. Those with the conjugate bit are complex, which no layer takes.
     for (int32_t i = 0; i < values->n_tensors; ++i) {
-        const int negative = kpy_is_neg(torch, values->tensors[i]);
+        const int negative = KPY_MUTATES(NEG_BIT) ? 0 : kpy_is_neg(torch, values->tensors[i]);
         if (negative > 0)
             values->reason = KPY_NEGATIVE;
         if (negative != 0)

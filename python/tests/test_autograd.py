@@ -131,6 +131,7 @@ def test_one_of_two_results():
                 torch.zeros_like(one) if one.grad is None else one.grad,
                 torch.zeros_like(other) if other.grad is None else other.grad,
             )
+        assert _kernels.fallback_counts(module) == {}
 
 
 def test_a_gradient_that_no_kernel_makes_has_the_own_forward():

@@ -17,6 +17,7 @@ class _Layer:
 
     def __init__(self, call: "_kernels.Call", program: shapes.Program, run_backward: Callable[..., Any]) -> None:
         self.program, self.own, self.run_backward = program, call.own, run_backward
+        self.count = call.count
         self.device = operators.device_type(call)
         # Its name is what graphs of autograd show.
         node: type[_Node] = type(program.name, (_Node,), {"layer": self})
@@ -44,6 +45,8 @@ class _Node(torch.autograd.Function):
         values, outputs, grads_in = operators.kept(ctx, layer.program, grads)
         if not torch.is_grad_enabled():
             made = layer.run_backward(values, outputs, grads_in, needs)
+            if made is None:
+                layer.count(ctx.module, "gradients")
         if made is None:
             made = _recompute(ctx, layer, values, grads, needs)
         return (None, *made)
