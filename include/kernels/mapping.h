@@ -119,6 +119,8 @@ typedef struct kn_entry {
     kn_object object; // the host's; retained while a mapping holds the entry
     const char *
         label; // how a repository with neither repo_id nor path is called in messages; required with those alone
+    const char *
+        user_agent; // put before the hub's in what is asked for this entry; with repo_id alone, and never written to a file
 } kn_entry;
 
 #ifdef __cplusplus
@@ -137,6 +139,7 @@ typedef struct kn_entry {
               nullptr,                                                                             \
               nullptr,                                                                             \
               {nullptr, nullptr, nullptr},                                                         \
+              nullptr,                                                                             \
               nullptr})
 #else
 #define KN_ENTRY_INIT ((kn_entry){.struct_size = sizeof(kn_entry)})
@@ -170,6 +173,7 @@ typedef struct kn_reference {
     const char *sums;       // absolute; of KN_REFERENCE_HUB alone
     void *object;           // the host's, as the entry gave it; NULL: none
     const char *label;      // of KN_REFERENCE_HOST alone
+    const char *user_agent; // of who asks a hub: no part of what is asked; NULL: none
 } kn_reference;
 
 /** A mapping. NULL reads as an empty one wherever one is read. */

@@ -124,8 +124,8 @@ KN_API kn_status kn_plan_write(kn_plan *plan, const char *path, kn_error *err);
 KN_API kn_status kn_plan_read(const char *path, kn_plan **out, kn_error *err);
 /**
  * The kernels that a plan binds as a mapping: each layer on its device and capability, in the mode it was used for, at its revision. What
- * a lock or sums file names keeps that file, which knows the commit and the content. An entry carries its consent (trust_remote_code) and
- * the host's object along.
+ * a lock or sums file names keeps that file, which knows the commit and the content. An entry carries its consent (trust_remote_code), user agent
+ * and the host's object along.
  * Error: KN_ERR_INVALID (a plan that kernelize did not make, or with NO_RESOLVE), KN_ERR_NO_MEMORY. Owns: *out is the caller's:
  * kn_mapping_unref. Threads: any.
  */

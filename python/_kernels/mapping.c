@@ -64,8 +64,8 @@ static const struct {
     {                                                                                              \
 #name, offsetof(kn_entry, name)                                                            \
     }
-    TEXT(repo_id),    TEXT(path), TEXT(revision), TEXT(version),
-    TEXT(layer_name), TEXT(lock), TEXT(sums),     TEXT(label),
+    TEXT(repo_id), TEXT(path), TEXT(revision), TEXT(version),    TEXT(layer_name),
+    TEXT(lock),    TEXT(sums), TEXT(label),    TEXT(user_agent),
 #undef TEXT
 };
 
@@ -211,7 +211,8 @@ static PyObject *source_of(const kn_reference *from)
                       .layer_name = from->layer_name,
                       .lock = from->lock,
                       .sums = from->sums,
-                      .label = from->label};
+                      .label = from->label,
+                      .user_agent = from->user_agent};
     PyObject *source = PyDict_New();
     PyObject *trust = PyBool_FromLong(from->trust_remote_code != 0);
     int st = source && trust ? PyDict_SetItemString(source, "trust_remote_code", trust) : -1;

@@ -18,7 +18,8 @@ def mode_check(mode: int, /) -> None:
 # --- mappings (mapping.c) ---
 
 # layer, device type, (min, max) or None, mode, what is registered, the Python object behind it. The dictionary has the keys of kn_entry
-# that say where a kernel comes from: repo_id, path, revision, version, layer_name, lock, sums, label (str or None), trust_remote_code.
+# that say where a kernel comes from: repo_id, path, revision, version, layer_name, lock, sums, label, user_agent
+# (str or None), trust_remote_code.
 Entry = tuple[str, str, tuple[int, int] | None, int, _Mapping[str, Any], object]
 
 class Mapping:

@@ -19,7 +19,7 @@ class Repository:
 
 
 def source(**values):
-    whole = dict.fromkeys(("repo_id", "path", "revision", "version", "layer_name", "lock", "sums", "label"))
+    whole = dict.fromkeys(("repo_id", "path", "revision", "version", "layer_name", "lock", "sums", "label", "user_agent"))
     return whole | {"trust_remote_code": False} | values
 
 
@@ -36,6 +36,7 @@ SOURCES = [
     {"repo_id": "a/b", "layer_name": "Other"},
     {"repo_id": "a/b", "lock": "/somewhere/kernels.lock"},
     {"repo_id": "a/b", "sums": "/somewhere/mapping.lock.sums"},
+    {"repo_id": "a/b", "user_agent": "mine/1"},
     {"path": "/somewhere/package"},
 ]
 

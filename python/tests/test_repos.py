@@ -11,6 +11,7 @@ import threading
 
 import pytest
 import torch
+from hub_fixture import server
 from mapped import silu
 
 import kernels
@@ -43,7 +44,8 @@ ENTRIES = [
     (silu(trust_remote_code=True), {"trust_remote_code": True}),
     (silu(trust_remote_code=[R]), {"trust_remote_code": True}),
     (silu(trust_remote_code=["somebody/else"]), {}),
-    (silu(user_agent={"framework": "mine"}), {}),
+    (silu(user_agent={"framework": "mine", "version": "1.2"}), {"user_agent": "framework/mine; version/1.2"}),
+    (silu(user_agent="mine/1; "), {"user_agent": "mine/1"}),
 ]
 
 
@@ -257,6 +259,25 @@ def test_the_user_agent_is_sent(run_python):
         finally:
             server.shutdown()
     assert agents and all("framework/mine; version/1.2" in agent for agent in agents), agents
+
+
+def test_kernelize_sends_the_user_agent(hub, run_python, tmp_path):
+    log = tmp_path / "access.log"
+    with server.Server(hub.program, hub.tree, "--access-log", log, "--publisher", "kernels-community") as serving:
+        run_python(
+            "import sys, torch\n"
+            "from kernels import LayerRepository, Mode, kernelize, report, use_kernel_forward_from_hub, use_kernel_mapping\n"
+            "Layer = use_kernel_forward_from_hub('SiluAndMul')(type('Layer', (torch.nn.Module,), {'forward': lambda self, x: x}))\n"
+            "one = LayerRepository(sys.argv[1], layer_name='SiluAndMul', version=1, user_agent={'framework': 'mine', 'version': '1.2'})\n"
+            "with use_kernel_mapping({'SiluAndMul': {'cpu': one}}):\n"
+            "    model = kernelize(Layer(), mode=Mode.INFERENCE, device='cpu')\n"
+            "assert report(model).replaced\n",
+            R,
+            env={"HF_ENDPOINT": serving.url, "KERNELS_TRUSTED_ENDPOINTS": serving.url},
+        )
+    lines = log.read_text().splitlines()
+    assert len(lines) >= 5, lines
+    assert all(' "framework/mine; version/1.2; ' in line for line in lines), lines
 
 
 def test_locked_layers(hub, tmp_path):

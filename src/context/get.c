@@ -201,17 +201,38 @@ static void announce(kn_context *ctx, kn_kernel *kernel)
         kni_log_write(&ctx->log, KN_LOG_WARNING, "%s: %s", package->dir, kernel->notes.names[i]);
 }
 
-static kn_status get(kn_context *ctx, kn_hub *hub, const kn_reference *reference,
-                     const kn_framework *framework, const kn_device_info *device, kn_kernel **out,
-                     kn_trace *trace, kn_error *err)
+// The hub of one call: the context's, with the user agent of who asks before its own.
+typedef struct asking {
+    kn_hub hub;
+    char *agent; // that the hub borrows
+} asking;
+
+static kn_status asking_init(asking *out, const kn_context *ctx, const char *user_agent,
+                             kn_error *err)
 {
-    kni_source source;
+    *out = (asking){*ctx->hub, NULL};
+    if (!user_agent)
+        return KN_OK;
+    const kn_status st = kni_settings_agent_with(&ctx->hub->settings, user_agent, &out->agent, err);
+    if (st == KN_OK)
+        out->hub = kni_hub_as(ctx->hub, out->agent);
+    return st;
+}
+
+kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
+                          const kn_framework *framework, const kn_device_info *device,
+                          kn_kernel **out, kn_trace *trace, kn_error *err)
+{
+    kni_source source = {.key = NULL};
+    asking as;
     kni_wish *claim = NULL;
     kni_taken taken = {.without_loading = false};
     kn_kernel *kernel = NULL;
     *out = NULL;
-    kn_status st = kni_source_init(&source, reference, framework, trace, err);
-    source.hub = hub;
+    kn_status st = asking_init(&as, ctx, reference->user_agent, err);
+    if (st == KN_OK)
+        st = kni_source_init(&source, reference, framework, trace, err);
+    source.hub = &as.hub;
     if (st == KN_OK)
         st = kni_kept_enter(&ctx->kept, source.key, device, &kernel, &claim, trace, err);
     if (claim) {
@@ -228,14 +249,8 @@ static kn_status get(kn_context *ctx, kn_hub *hub, const kn_reference *reference
     if (st == KN_OK)
         *out = kernel;
     kni_source_dispose(&source);
+    kni_free(as.agent);
     return st;
-}
-
-kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
-                          const kn_framework *framework, const kn_device_info *device,
-                          kn_kernel **out, kn_trace *trace, kn_error *err)
-{
-    return get(ctx, ctx->hub, reference, framework, device, out, trace, err);
 }
 
 static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out, kn_error *err)
@@ -269,6 +284,7 @@ static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out
         .lock = opts->lock,
         .sums = opts->sums,
         .text = opts->path ? opts->path : opts->repo_id,
+        .user_agent = opts->user_agent,
     };
     return KN_OK;
 }
@@ -291,48 +307,33 @@ static kn_status read_options(kn_context *ctx, const kn_kernel_options *opts,
     return st;
 }
 
-// The hub of one call: the context's, with the caller's user agent before its own. *agent: what it borrows.
-static kn_status hub_of_call(kn_context *ctx, const kn_kernel_options *opts, kn_hub *out,
-                             char **agent, kn_error *err)
-{
-    *out = *ctx->hub;
-    if (!opts->user_agent)
-        return KN_OK;
-    const kn_status st = kni_settings_agent_with(&ctx->hub->settings, opts->user_agent, agent, err);
-    if (st == KN_OK)
-        *out = kni_hub_as(ctx->hub, *agent);
-    return st;
-}
-
 kn_status kn_context_get_kernel(kn_context *ctx, const kn_kernel_options *opts, kn_kernel **out,
                                 kn_trace *trace, kn_error *err)
 {
     kn_kernel_options all = KN_KERNEL_OPTIONS_INIT;
     kn_device_info device = KN_DEVICE_INFO_INIT;
     kn_reference reference;
-    kn_hub hub;
-    char *agent = NULL;
     if (out)
         *out = NULL;
     kn_status st = read_options(ctx, out ? opts : NULL, &all, &reference, &device, err);
     if (st == KN_OK)
-        st = hub_of_call(ctx, &all, &hub, &agent, err);
-    if (st == KN_OK)
-        st = get(ctx, &hub, &reference, all.framework, &device, out, trace, err);
-    kni_free(agent);
+        st = kni_context_get(ctx, &reference, all.framework, &device, out, trace, err);
     return st;
 }
 
-static kn_status fetch(kn_context *ctx, kn_hub *hub, const kn_reference *reference,
+static kn_status fetch(kn_context *ctx, const kn_reference *reference,
                        const kn_framework *framework, const kn_device_info *device, char **dir,
                        kn_revision **revision, kn_trace *trace, kn_error *err)
 {
-    kni_source source;
+    kni_source source = {.key = NULL};
+    asking as;
     kni_taken taken = {.without_loading = true};
-    kn_status st = kni_source_init(&source, reference, framework, trace, err);
+    kn_status st = asking_init(&as, ctx, reference->user_agent, err);
+    if (st == KN_OK)
+        st = kni_source_init(&source, reference, framework, trace, err);
     if (st != KN_OK)
-        return st;
-    source.hub = hub;
+        goto done;
+    source.hub = &as.hub;
     kn_trace *steps = kn_trace_new(); // choosing reads its own entries
     st = steps ? load_source(ctx, &source, reference, device, &taken, steps, err)
                : kni_no_memory(err);
@@ -347,8 +348,10 @@ static kn_status fetch(kn_context *ctx, kn_hub *hub, const kn_reference *referen
             source.revision = NULL;
         }
     }
+done:
     kni_free(taken.dir);
     kni_source_dispose(&source);
+    kni_free(as.agent);
     return st;
 }
 
@@ -358,17 +361,12 @@ kn_status kn_context_fetch_kernel(kn_context *ctx, const kn_kernel_options *opts
     kn_kernel_options all = KN_KERNEL_OPTIONS_INIT;
     kn_device_info device = KN_DEVICE_INFO_INIT;
     kn_reference reference;
-    kn_hub hub;
-    char *agent = NULL;
     if (dir)
         *dir = NULL;
     if (revision)
         *revision = NULL;
     kn_status st = read_options(ctx, dir ? opts : NULL, &all, &reference, &device, err);
     if (st == KN_OK)
-        st = hub_of_call(ctx, &all, &hub, &agent, err);
-    if (st == KN_OK)
-        st = fetch(ctx, &hub, &reference, all.framework, &device, dir, revision, trace, err);
-    kni_free(agent);
+        st = fetch(ctx, &reference, all.framework, &device, dir, revision, trace, err);
     return st;
 }

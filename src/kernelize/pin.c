@@ -86,6 +86,7 @@ static kn_entry entry_of(const kni_decision *d, char branch[BRANCH_TEXT_SIZE])
     entry.label = r->label;
     entry.lock = r->lock;
     entry.sums = r->sums;
+    entry.user_agent = r->user_agent;
     // A lock and sums name the commit and hold its files against what they know; LOCAL_KERNELS has no commit: the wish stays as it is.
     if (r->kind == KN_REFERENCE_HUB && !r->sums && d->revision[0]) {
         entry.revision = d->revision;

@@ -197,6 +197,10 @@ static kn_status check_combination(const kn_entry *e, const char **key, kn_error
                             "sums: is given with %s: accepted with repo_id and without lock, which "
                             "has its own",
                             unpinned ? unpinned : "lock");
+    *key = "user_agent";
+    if (e->user_agent && unpinned)
+        return kn_error_set(err, KN_ERR_INVALID,
+                            "user_agent: is given with %s: accepted with repo_id alone", unpinned);
     *key = "trust_remote_code";
     if (e->trust_remote_code > 1)
         return kn_error_set(err, KN_ERR_INVALID,
@@ -237,6 +241,10 @@ static kn_status check_reference(const kn_entry *e, kni_reference_parts *parts, 
         *key = "label";
         st = check_text("label", e->label, KNI_PATH_MAX, err);
     }
+    if (st == KN_OK) { // what a hub takes is checked when it is asked
+        *key = "user_agent";
+        st = check_text("user_agent", e->user_agent, KNI_USER_AGENT_MAX, err);
+    }
     return st;
 }
 
@@ -259,6 +267,7 @@ kn_status kni_entry_check(const kn_entry *e, const char *path_written, kni_regis
         .sums = e->sums,
         .object = e->object,
         .label = e->repo_id || e->path ? NULL : e->label,
+        .user_agent = e->user_agent,
     };
     *out = (kni_registration){.layer = e->layer};
     kn_status st = check_layer(e, key, err);

@@ -9,6 +9,7 @@
 #define KNI_REPO_NAME_MAX 96 // the owner's too
 #define KNI_REVISION_MAX 256
 #define KNI_VERSION_MAX 1024
+#define KNI_USER_AGENT_MAX 4096
 #define KNI_PATH_MAX 4096
 
 // An entry of the first header that had it: what came later is at the end, and zero in older programs.

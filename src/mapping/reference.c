@@ -62,7 +62,7 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
         goto done;
     made = kni_alloc(sizeof(*made) + room(p->repo_id) + room(p->path) + room(p->path_written) +
                      room(p->revision) + room(p->version) + room(p->layer_name) + room(p->lock) +
-                     room(p->sums) + room(p->label) + text.size + 1);
+                     room(p->sums) + room(p->label) + room(p->user_agent) + text.size + 1);
     if (!made)
         goto done;
     char *at = (char *)(made + 1);
@@ -83,6 +83,7 @@ kn_reference *kni_reference_new(const kni_reference_parts *p)
         .text = place(&at, text.data),
         .object = p->object.data,
         .label = place(&at, p->label),
+        .user_agent = place(&at, p->user_agent),
     };
     if (p->object.data)
         p->object.retain(p->object.data);

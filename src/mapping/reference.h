@@ -19,6 +19,7 @@ typedef struct kni_reference_parts {
     const char *sums;
     kn_object object;  // NULL data: none
     const char *label; // of KN_REFERENCE_HOST
+    const char *user_agent;
 } kni_reference_parts;
 
 // Retains the object. NULL without memory.

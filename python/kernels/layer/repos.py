@@ -60,6 +60,10 @@ class Repository(Keyed):
     def _text(self) -> str:
         raise NotImplementedError
 
+    def _asking(self) -> dict[str, Any]:
+        """Who asks the Hub; no part of what the repository is."""
+        return {}
+
     def _key(self) -> tuple:
         return (self._layer_name, *sorted(self._source().items(), key=lambda item: item[0]))
 
@@ -123,6 +127,13 @@ class LayerRepository(Repository):
             "version": self._version_text,
             "trust_remote_code": self._trust_remote_code,
         }
+
+    def _asking(self) -> dict[str, Any]:
+        if self._user_agent is None:
+            return {}
+        from kernels.load import agent_text
+
+        return {"user_agent": agent_text(self._user_agent)}
 
     def _text(self) -> str:
         if self._version_text is not None:
@@ -247,7 +258,7 @@ def entry_of(repository: object) -> dict[str, Any]:
     """
     own = isinstance(repository, Repository)
     if own and type(repository).load is Repository.load:  # a subclass with a load() of its own loads by itself
-        return repository._source() | {"layer_name": repository._layer_name}
+        return repository._source() | repository._asking() | {"layer_name": repository._layer_name}
     name = getattr(repository, "layer_name", None)
     if name is None:
         name = getattr(repository, "func_name", None)
@@ -272,4 +283,5 @@ def repository_of(entry: Mapping[str, Any]) -> Repository:
         revision=entry.get("revision"),
         version=entry.get("version"),
         trust_remote_code=trust,
+        user_agent=entry.get("user_agent"),
     )

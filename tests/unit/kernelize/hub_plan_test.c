@@ -107,6 +107,61 @@ static void test_pins(void **state)
     }
 }
 
+// Each request that kernelize makes for an entry says who asks; no file does.
+static void test_user_agent(void **state)
+{
+    static const struct {
+        const char *agent, *begins; // begins NULL: refused
+    } rows[] = {
+        {NULL, "libkernels/"},
+        {"mine/1; you/2", "mine/1; you/2; libkernels/"},
+        {"m\u00fcne/1", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < KN_LEN(rows); ++i) {
+        site s;
+        kn_error err = KN_ERROR_INIT;
+        kn_mapping *map = NULL, *pinned = NULL;
+        kn_plan *plan = NULL;
+        char *text = NULL, line[200];
+        print_message("  %s\n", rows[i].agent ? rows[i].agent : "(none)");
+        site_init(&s);
+        add_variant(&s, PACKAGE_VARIANT, "good.so", LAYERS);
+        serve(&s, "n", WORLD_A);
+        open_context(&s, 0);
+        const kn_entry entry = {.struct_size = sizeof(entry),
+                                .layer = "L",
+                                .device = "cpu",
+                                .repo_id = "o/n",
+                                .layer_name = "Scale",
+                                .user_agent = rows[i].agent};
+        kn_module *model = make_model();
+        expect(kn_mapping_with(NULL, &entry, 1, &map, &err), KN_OK, &err, NULL);
+        if (!rows[i].begins) {
+            expect(kn_kernelize(s.ctx, model, OPTIONS(.mapping = map), NULL, &err), KN_ERR_INVALID,
+                   &err, "printable ASCII");
+            assert_int_equal(requests(&s), 0);
+        } else {
+            expect(kn_kernelize(s.ctx, model, OPTIONS(.mapping = map), &plan, &err), KN_OK, &err,
+                   NULL);
+            snprintf(line, sizeof(line), "\r\nUser-Agent: %s", rows[i].begins);
+            assert_true(requests(&s) >= 5);
+            for (size_t r = 0; r < requests(&s); ++r)
+                if (!strstr(http_server_request(s.world.server, r), line))
+                    fail_msg("'%s' lacks '%s'", http_server_request(s.world.server, r), line);
+            expect(kn_plan_mapping(plan, &pinned, &err), KN_OK, &err, NULL);
+            expect(kn_mapping_text(pinned, &text, &err), KN_OK, &err, NULL);
+            assert_null(strstr(text, "mine"));
+        }
+        kn_string_free(text);
+        kn_plan_free(plan);
+        kn_mapping_unref(pinned);
+        kn_mapping_unref(map);
+        kn_module_free(model);
+        site_dispose(&s);
+    }
+}
+
 // Everything that pointed to a commit points to another: the server answers from what is kept.
 static void move_refs(site *s, const char *from, const char *to)
 {
@@ -167,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_user_agent),
         cmocka_unit_test(test_moved_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
