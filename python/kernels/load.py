@@ -312,7 +312,11 @@ def get_locked_kernel(
 ) -> ModuleType:
     """Loads a kernel at the commit of a lock file, by default the caller's own; downloads what is missing.
 
-    local_files_only: nothing is downloaded. Raises ValueError when the lock has no such kernel; else as `get_kernel`.
+    local_files_only: nothing is downloaded.
+
+    >>> activation = get_locked_kernel("kernels-community/activation", lockfile="kernels.lock")
+
+    Raises ValueError when the lock has no such kernel; else as `get_kernel`.
     """
     source = _locked_source(repo_id, lockfile, trust_remote_code)
     if local_files_only:
@@ -343,7 +347,12 @@ def get_kernel_variants(
 
 
 def get_loaded_kernels() -> list[LoadedKernel]:
-    """The kernels of this process in the order they were loaded, as a list of the caller's own."""
+    """The kernels of this process in the order they were loaded, as a list of the caller's own.
+
+    >>> activation = get_kernel("kernels-community/activation", version=1)
+    >>> activation in [loaded.module for loaded in get_loaded_kernels()]
+    True
+    """
     from kernels.importer import _loaded_kernels
 
     return list(_loaded_kernels.values())

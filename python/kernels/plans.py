@@ -63,6 +63,9 @@ def plan(
 def load_plan(path: str | os.PathLike[str]) -> Plan:
     """Reads a plan that `Plan.save` wrote. What it says is checked again when it is applied.
 
+    >>> kernels.plan(model, mode=Mode.INFERENCE).save("plan.json")
+    >>> model = load_plan("plan.json").apply(model)
+
     Raises FileNotFoundError, and ValueError for a file that holds no plan.
     """
     return Plan(_kernels.Plan.read(os.fspath(path)))

@@ -58,6 +58,8 @@ class ROCMProperties(_Properties):
 class Device(Value):
     """A device type, with the capabilities that are meant where not all are.
 
+    >>> register_kernel_mapping({"SiluAndMul": {Device("cuda", CUDAProperties(90, 129)): repository}})
+
     The type is looked at when the device is registered. Raises ValueError for properties of another type's devices.
     """
 

@@ -24,7 +24,14 @@ _NO_CASE = 256  # KN_FALLBACK_NONE of kernels/plan.h: to the core, 0 says nothin
 
 
 class KernelizeFallback(Flag):
-    """Cases in which `kernelize` leaves a layer its own forward instead of raising. Values: kernels/plan.h."""
+    """Cases in which `kernelize` leaves a layer its own forward instead of raising. Values: kernels/plan.h.
+
+    NO_LAYER: the mapping has no such name. NO_DEVICE: not for this type of device. NO_COMPATIBLE_PROPERTIES: not for
+    its capability. NO_COMPATIBLE_MODE: not for the mode, or the kernel has no backward, or cannot be compiled.
+    CANNOT_LOAD: the kernel cannot be had, or not run here. DEFAULT is all but the last.
+
+    >>> model = kernelize(model, mode=Mode.INFERENCE, use_fallback=KernelizeFallback.ALL & ~KernelizeFallback.NO_LAYER)
+    """
 
     NONE = 0
     NO_LAYER = 1
@@ -37,10 +44,10 @@ class KernelizeFallback(Flag):
 
 
 def forget() -> None:
-    """What branches, versions and repositories of one's own mean is found out anew by the next `kernelize` and `get_kernel`.
+    """The next `kernelize` and `get_kernel` find out anew what branches, versions and repositories of one's own mean.
 
-    A process asks a hub once for each repository, and keeps the answer, also that it could not be reached. Loaded kernels stay
-    loaded, kernelized models as they are.
+    A process asks a hub once for each repository, and keeps the answer, also that it could not be reached. Loaded
+    kernels stay loaded, kernelized models as they are.
 
     >>> kernels.forget()
     >>> model = kernels.kernelize(model, mode=Mode.INFERENCE)  # with what the branch holds now
