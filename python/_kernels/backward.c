@@ -50,7 +50,7 @@ static PyObject *zeros(const kpy_torch *torch, const kn_tensor_type *type, PyObj
         n *= dense.shape[i];
     }
     if (kpy_output_make(torch, &dense, like, &out) < 0) {
-        kpy_output_dispose(&out);
+        kpy_output_dispose(torch, &out);
         return NULL;
     }
     PyObject *tensor = kpy_output_take(torch, &out);
@@ -120,21 +120,6 @@ static bool is_empty(const kpy_values *values)
     return false;
 }
 
-static int fill_with_zeros(kpy_output *out)
-{
-    if (out->object) {
-        PyObject *same = PyObject_CallMethod(out->object, "zero_", NULL);
-        Py_XDECREF(same);
-        return same ? 0 : -1;
-    }
-    size_t bytes = out->dl.dtype.bits / 8;
-    for (int32_t d = 0; d < out->dl.ndim; ++d)
-        bytes *= (size_t)out->dl.shape[d];
-    if (bytes)
-        memset((char *)out->dl.data + out->dl.byte_offset, 0, bytes);
-    return 0;
-}
-
 // Memory for the gradients; a kernel that has no way to leave one out writes it for nobody.
 static int make_gradients(const kpy_call *call, const kpy_torch *torch, const bool *needs,
                           const kn_tensor_type *types, kn_value *out, backward *b)
@@ -148,7 +133,7 @@ static int make_gradients(const kpy_call *call, const kpy_torch *torch, const bo
             continue;
         b->is_made[i] = true;
         if (kpy_output_make(torch, &types[i], like, &b->made[i]) < 0 ||
-            (is_zero && fill_with_zeros(&b->made[i]) < 0))
+            (is_zero && kpy_output_zero(torch, &b->made[i]) < 0))
             return -1;
         out[i] = kn_tensor(&b->made[i].dl);
     }
@@ -284,7 +269,7 @@ static PyObject *backward_of(kpy_call *call, const kpy_torch *torch, PyObject *c
     for (int32_t i = 0; i < KN_LAYER_PARAMS_MAX; ++i)
         Py_XDECREF(b.dense[i]);
     for (int32_t i = 0; i < call->n_grads; ++i)
-        kpy_output_dispose(&b.made[i]);
+        kpy_output_dispose(torch, &b.made[i]);
     if (go == 0) {
         Py_INCREF(Py_None);
         result = Py_None;

@@ -136,6 +136,6 @@ PyObject *kpy_run(const kpy_call *call, const kpy_torch *torch, kpy_values *valu
         result = take_results(torch, outputs, n);
 done:
     for (int32_t i = 0; i < n; ++i)
-        kpy_output_dispose(&outputs[i]);
+        kpy_output_dispose(torch, &outputs[i]);
     return result;
 }

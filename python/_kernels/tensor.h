@@ -12,6 +12,17 @@ typedef struct kpy_question {
     int flags;
 } kpy_question;
 
+// Functions of libtorch that make a tensor without a way through Python: the C interface that compiled models use, and what extensions
+// give tensors back to Python by. NULL: this libtorch lacks one of them.
+typedef struct kpy_libtorch {
+    int32_t (*empty)(int64_t ndim, const int64_t *shape, const int64_t *strides, int32_t dtype,
+                     int32_t device_type, int32_t device_index, void **out);
+    int32_t (*data)(void *tensor, void **out);
+    int32_t (*free)(void *tensor);
+    PyObject *(*wrap)(const void *tensor);
+    int32_t cpu, cuda;
+} kpy_libtorch;
+
 // Looked up once. PyTorch is never linked against.
 typedef struct kpy_torch {
     PyTypeObject *tensor;
@@ -29,11 +40,15 @@ typedef struct kpy_torch {
     PyCFunction is_neg;
     PyObject *torch;
     PyObject *empty_strided;
+    kpy_libtorch lib;
     PyObject *is_autocast_enabled;
 } kpy_torch;
 
 // The process's PyTorch; NULL with an exception when it cannot be imported.
 const kpy_torch *kpy_torch_get(void);
+
+// output.c. Looks up what makes results.
+void kpy_output_look_up(kpy_torch *torch);
 
 // An answer as a truth: None and 0 are false. -1 with an exception.
 int kpy_ask(const kpy_question *question);
@@ -50,19 +65,24 @@ int kpy_is_neg(const kpy_torch *torch, PyObject *tensor);
 // Forward-mode AD: is a level open? -1 with an exception.
 int kpy_forward_ad(const kpy_torch *torch);
 
-// A result, before a kernel writes it.
+// output.c
+
+// A result, before a kernel writes it: one of these, which `dl` describes.
 typedef struct kpy_output {
-    DLManagedTensorVersioned *managed; // or
-    PyObject *object;
+    void *tensor;                      // at::Tensor *
+    DLManagedTensorVersioned *managed; //
+    PyObject *object;                  //
     DLTensor dl;
 } kpy_output;
 
-// Memory of this type, without contents. `like`: a tensor on the device; NULL: the CPU. 0, or -1 with an exception.
+// Memory of this type, without contents; *type is borrowed as long as `dl` is used. `like`: a tensor on the device; NULL: the CPU. 0, or -1
+// with an exception; to be disposed either way.
 int kpy_output_make(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like,
                     kpy_output *out);
+int kpy_output_zero(const kpy_torch *torch, kpy_output *out); // 0, or -1 with an exception
 // The tensor; *out is empty then. NULL with an exception.
 PyObject *kpy_output_take(const kpy_torch *torch, kpy_output *out);
-void kpy_output_dispose(kpy_output *out);
+void kpy_output_dispose(const kpy_torch *torch, kpy_output *out);
 
 // The torch.dtype; new reference.
 PyObject *kpy_torch_dtype(const kpy_torch *torch, DLDataType dtype);
