@@ -98,7 +98,8 @@ KN_API void kn_hub_close(kn_hub *hub);
 
 /**
  * Asks the endpoint anew from here on: what it answered so far, failures too, is not the answer any more. What was handed out stays
- * valid. Threads: any.
+ * valid, and so it is kept until the hub is closed: each forgotten answer that was in use costs its memory until then, so that this is no
+ * call for every step of a loop. Threads: any.
  */
 KN_API void kn_hub_forget(kn_hub *hub);
 
