@@ -55,7 +55,8 @@ KN_API void kn_context_close(kn_context *ctx);
 
 /**
  * What references mean is found out anew from here on: a branch may have moved, a hub be there again. Loaded kernels stay loaded, bound
- * forwards as they are; a question that is under way may still answer what it began with. Threads: any.
+ * forwards as they are; a question that is under way may still answer what it began with. What was answered before keeps its memory until
+ * the context closes. Threads: any.
  */
 KN_API void kn_context_forget(kn_context *ctx);
 
@@ -189,7 +190,8 @@ KN_API kn_status kn_kernel_read(const kn_kernel *kernel, const char *file, char 
                                 kn_error *err);
 /**
  * Reads a file and holds it against what was checked, for a loader that opens it by its path (a shared object, before and after).
- * path: takes the real, absolute path; the caller's: kn_string_free. Errors and threads as kn_kernel_read.
+ * path: takes the absolute path below the package's real directory, where a library finds its siblings by $ORIGIN; in a hub's cache the
+ * file itself is a link, to the blob that was read. The caller's: kn_string_free. Errors and threads as kn_kernel_read.
  */
 KN_API kn_status kn_kernel_check_file(const kn_kernel *kernel, const char *file, char **path,
                                       kn_error *err);

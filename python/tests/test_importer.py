@@ -3,10 +3,12 @@
 import importlib
 import importlib.resources
 import inspect
+import json
 import os
 import pickle
 import py_compile
 import shutil
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -137,6 +139,44 @@ def test_a_shared_object_that_was_changed_is_not_opened(tmp_path):
             assert str(variant) not in open("/proc/self/maps").read()
         else:
             assert importlib.import_module(f"{module.__name__}._json").make_scanner
+
+
+EXTENSION = """
+#include <Python.h>
+int sibling(void);
+static PyObject *answer(PyObject *self, PyObject *unused) { return PyLong_FromLong(sibling()); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_ext", NULL, -1, methods};
+PyMODINIT_FUNC PyInit__ext(void) { return PyModule_Create(&definition); }
+"""
+
+
+def compiled(tmp_path, name, source, *options):
+    compiler, include = shutil.which("cc"), sysconfig.get_path("include")
+    if not compiler or not os.path.exists(f"{include}/Python.h"):
+        pytest.skip("needs a C compiler and Python.h")
+    (tmp_path / f"{name}.c").write_text(source)
+    subprocess.run([compiler, "-shared", "-fPIC", f"-I{include}", f"{name}.c", "-o", name, *options], check=True, cwd=tmp_path)
+    return (tmp_path / name).read_bytes()
+
+
+def test_an_extension_finds_its_sibling_in_the_cache(hub, run_python, tmp_path):
+    """By $ORIGIN, though each file of a cached package is a link to a blob."""
+    files = {"__init__.py": b"from ._ext import answer\n"}
+    files["libsibling.so"] = compiled(tmp_path, "libsibling.so", "int sibling(void) { return 42; }\n")
+    options = ("-L.", "-l:libsibling.so", "-Wl,-rpath,$ORIGIN")
+    files["_ext.abi3.so"] = compiled(tmp_path, "_ext.abi3.so", EXTENSION, *options)
+    branch = hub.repo("kernels-community/siblings").branch("v1")
+    branch.write("build/torch-universal/metadata.json", json.dumps({"name": "siblings", "id": "_siblings", "version": 1}))
+    branch.add(files, "torch-universal")
+    code = (
+        "import kernels, os\n"
+        "module = kernels.get_kernel('kernels-community/siblings', version=1)\n"
+        "file = module._ext.__file__\n"
+        "assert module.answer() == 42 and os.path.islink(file), file\n"
+        "assert os.path.dirname(file) == module.__path__[0]\n"
+    )
+    run_python(code, env={"HF_ENDPOINT": hub.url, "KERNELS_TRUSTED_ENDPOINTS": hub.url})
 
 
 @pytest.mark.parametrize(

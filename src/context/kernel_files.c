@@ -1,13 +1,12 @@
 // The files of a kernel, as they were checked.
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/fs.h"
 #include "context/kernel.h"
 
 size_t kn_kernel_file_count(const kn_kernel *kernel)
@@ -111,21 +110,24 @@ kn_status kn_kernel_read(const kn_kernel *kernel, const char *file, char **out, 
     return st;
 }
 
-// By the open file and not by its name again: the name may be a link, and lead elsewhere by now.
-static kn_status path_of(int fd, const char *file, char **out, kn_error *err)
+// Below the package, where $ORIGIN finds its other files; in a hub's cache it is a link, which led to the open file and has to lead there
+// still.
+static kn_status path_of(const kn_package *package, const char *file, int fd, char **out,
+                         kn_error *err)
 {
-    char link[64], path[PATH_MAX];
     struct stat opened, named;
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    const ssize_t n = readlink(link, path, sizeof(path) - 1);
-    if (n <= 0 || (size_t)n >= sizeof(path) - 1)
-        return kni_error_errno(err, n < 0 ? errno : ENAMETOOLONG, file, "cannot tell the path");
-    path[n] = '\0';
-    if (fstat(fd, &opened) != 0 || stat(path, &named) != 0 || opened.st_ino != named.st_ino ||
-        opened.st_dev != named.st_dev)
-        return kn_error_set(err, KN_ERR_UNTRUSTED, "%s: was replaced while it was checked", path);
-    *out = kni_strdup(path);
-    return *out ? KN_OK : kni_no_memory(err);
+    char *path = kni_path_join(package->dir, file);
+    if (!path)
+        return kni_no_memory(err);
+    if (fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_ino == named.st_ino &&
+        opened.st_dev == named.st_dev) {
+        *out = path;
+        return KN_OK;
+    }
+    const kn_status st =
+        kn_error_set(err, KN_ERR_UNTRUSTED, "%s: was replaced while it was checked", path);
+    kni_free(path);
+    return st;
 }
 
 kn_status kn_kernel_check_file(const kn_kernel *kernel, const char *file, char **path,
@@ -144,7 +146,7 @@ kn_status kn_kernel_check_file(const kn_kernel *kernel, const char *file, char *
     if (st == KN_OK && !kni_digest_equal(&digest, expected))
         st = changed(kernel, file, err);
     if (st == KN_OK)
-        st = path_of(opened.fd, file, path, err);
+        st = path_of(kernel->package, file, opened.fd, path, err);
     if (opened.fd >= 0)
         close(opened.fd);
     return st;

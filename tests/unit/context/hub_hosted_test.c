@@ -85,9 +85,15 @@ static void test_first_era(void **state)
     assert_int_equal(kn_kernel_read(kernel, "__init__.py", &bytes, &size, NULL), KN_OK);
     assert_string_equal(bytes, "x = 1\n");
     kn_string_free(bytes);
-    // The path is the blob's, which no link leads away from.
+    // The path is in the package, whose other files are beside it, and leads to the blob.
+    char in_package[PACKAGE_PATH_MAX], link[PACKAGE_PATH_MAX];
     assert_int_equal(kn_kernel_check_file(kernel, "kernel.so", &path, NULL), KN_OK);
-    assert_non_null(strstr(path, "/blobs/"));
+    assert_string_equal(
+        path, package_path(kn_package_dir(kn_kernel_package(kernel)), "kernel.so", in_package));
+    const ssize_t n_link = readlink(path, link, sizeof(link) - 1);
+    assert_true(n_link > 0);
+    link[n_link] = '\0';
+    assert_non_null(strstr(link, "/blobs/"));
     open_context(&s, KN_HUB_OFFLINE);
     kernel = get(&s, opts);
     assert_int_equal(package_canary_count(&s.dir), 0);
