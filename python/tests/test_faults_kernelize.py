@@ -3,6 +3,7 @@
 import copy
 import logging
 import pickle
+import shutil
 import textwrap
 import warnings
 
@@ -82,6 +83,16 @@ class Table(nn.Module):
 
     def forward(self, x):
         return x * 2
+
+
+@pytest.mark.parametrize("device", ["cuda", torch.device("cuda"), torch.device("cuda", 1), Device("cuda")], ids=repr)
+def test_fault_09_rocm_is_meant_by_every_spelling_of_cuda_there(monkeypatch, device):
+    monkeypatch.delenv("KERNELS_DEVICE", raising=False)
+    mapping = {"Scale": {"cuda": Custom(times(3)), "rocm": Custom(times(7))}}
+    for hip, wanted in ((None, 3), ("6.2", 7)):
+        monkeypatch.setattr(torch.version, "hip", hip)
+        with use_kernel_mapping(mapping, inherit_mapping=False):
+            assert factor(kernelize(nn.Sequential(Scale()), mode=INFERENCE, device=device)[0]) == wanted
 
 
 def test_fault_10_buffers_say_where_a_model_is():
@@ -165,6 +176,41 @@ def test_fault_15_saved_and_loaded_with_its_kernel():
     torch.save(kernelize_with(Model(), Custom(Weights)), file)
     file.seek(0)
     assert factor(torch.load(file, weights_only=False)) == 60000
+
+
+LOADS = """
+import logging, sys
+sys.path.insert(0, sys.argv[1])
+logging.basicConfig(level=logging.WARNING)
+import torch
+from saved_kernel import Model, kernelized
+from kernels import report
+model = kernelized(sys.argv[2]) if sys.argv[2] else None
+loaded = [torch.load(sys.argv[3], weights_only=False) for _ in range(3)]
+print([record.outcome for record in report(loaded[0]).records], loaded[0](torch.ones(1, 8)).shape)
+"""
+
+
+@pytest.mark.parametrize("elsewhere, outcome, n_warnings", [(True, "kernel", 0), (False, "fallback", 1)])
+def test_fault_15_bound_again_to_the_same_content_else_one_warning(
+    build, run_python, tmp_path, elsewhere, outcome, n_warnings
+):
+    """Of a native layer; the content is the same, its path is another."""
+    from saved_kernel import kernelized
+
+    package = build / "packages" / "activation"
+    torch.save(kernelized(package), tmp_path / "model.pt")
+    other = shutil.copytree(package, tmp_path / "other" / "activation") if elsewhere else ""
+    done = run_python(LOADS, TESTS, other, tmp_path / "model.pt")
+    assert done.stdout.split("\n")[0] == f"['{outcome}'] torch.Size([1, 4])"
+    assert done.stderr.count("WARNING:kernels:") == n_warnings, done.stderr
+
+
+def test_fault_15_replicas_call_their_own_weights():
+    m = kernelize_with(nn.Sequential(Weighted(2.0)), Custom(Weights), name="Weighted")
+    replica = m[0]._replicate_for_data_parallel()
+    replica.weight = torch.tensor([7.0])
+    assert factor(replica) == 700 and factor(m) == 200
 
 
 def test_fault_16_a_subclass_with_its_own_forward_is_not_replaced():

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pickle
+import platform
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from kernels import _kernels
 from kernels.lockfile import write_egg_lockfile
 
 PY_SILU = "kernels-test/py-silu"
+OBJECTS = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "objects"
 
 
 def _change(cache, name):
@@ -180,6 +182,17 @@ def test_fault_31_executed_once_by_one_name_in_every_process(hub, run_python):
     assert {run_python(code, env={"PYTHONHASHSEED": seed}).stdout.strip() for seed in "12"} == {module.__name__}
 
 
+# An AMD GPU is told by its name, not by a number: gfx908 and gfx90a are both 90.
+@pytest.mark.parametrize("device, fits", [("rocm:gfx908", True), ("rocm:gfx90a", False)])
+def test_fault_09_code_for_another_gpu_of_the_same_capability_is_not_taken(run_python, tmp_path, device, fits):
+    library = OBJECTS / "rocm_gfx908.so"
+    files = {"__init__.py": "", "_code.abi3.so": library.read_bytes()}
+    write_package(tmp_path / "package", files, variant="torch-rocm", backend={"type": "rocm"})
+    code = f"from kernels import _kernels\n_kernels.fetch_kernel(path={str(tmp_path / 'package')!r}, device='rocm')"
+    done = run_python(code, env={"KERNELS_DEVICE": device}, status=None)
+    assert (done.returncode == 0) is fits and ("gfx90a" in done.stderr) is not fits, done.stderr
+
+
 @pytest.mark.parametrize("device, fits", [("cuda:9.0", True), ("cuda:7.0", False)])
 def test_fault_32_code_for_other_devices_is_not_taken(run_python, build, tmp_path, device, fits):
     library = build / "fixtures" / "packages" / "gpu.so"
@@ -259,6 +272,41 @@ def test_fault_36_one_cached_variant_is_enough_offline(run_python):
     run_python("import huggingface_hub\n" + code, env={"HF_HUB_OFFLINE": "1"})
 
 
+@pytest.fixture
+def lock_program(hub, tmp_path):
+    """lock_program(text of pyproject.toml, *options): what `kernels lock` did in a directory with it."""
+
+    def run(text, *options):
+        (tmp_path / "pyproject.toml").write_text(text)
+        command = [hub.program, "lock", tmp_path, *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+    return run
+
+
+@pytest.mark.parametrize("text", ["", "[project]\nname = 'p'\n", "[tool.other]\nx = 1\n"])
+def test_fault_37_a_project_that_locks_nothing_is_told_what_is_missing(lock_program, tmp_path, text):
+    done = lock_program(text)
+    assert done.returncode == 2 and "has no table [tool.kernels.dependencies]" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "kernels.lock").exists()
+
+
+def test_fault_37_every_variant_is_in_the_sums_in_one_order(lock_program, hub, tmp_path):
+    variants = ("torch-universal", "torch-cpu", "tvm-ffi01-cpu-s390x-linux")
+    for name, order in (("locked-b", variants), ("locked-a", variants[::-1])):
+        branch = hub.repo(f"kernels-test/{name}").branch("v1").package(hub.build)
+        for variant in order:
+            branch.variant(variant, {"__init__.py": ""}, backend={"type": "cpu"})
+    project = '[tool.kernels.dependencies]\n"kernels-test/locked-b" = 1\n"kernels-test/locked-a" = 1\n'
+    done = lock_program(project, "--trust-remote-code")
+    assert done.returncode == 0, done.stderr
+    sums = json.loads((tmp_path / "kernels.lock.sums").read_text())["kernels"]
+    assert {kernel["repo_id"] for kernel in sums} == {"kernels-test/locked-a", "kernels-test/locked-b"}
+    here = f"tvm-ffi01-cpu-{platform.machine()}-linux"
+    for kernel in sums:
+        assert list(kernel["variants"]) == sorted({*variants, here})
+
+
 def _command(build, *arguments):
     env = dict(os.environ, PYTHONPATH=str(build / "python"))
     command = [sys.executable, "-X", "importtime", "-m", "kernels.cli", *arguments]
@@ -273,6 +321,23 @@ def test_fault_38_the_command_line_imports_nothing(build):
         for line in done.stderr.splitlines()
         if line.rpartition("|")[2].strip().split(".")[0] in ("torch", "huggingface_hub", "sigstore")
     ]
+
+
+def test_fault_38_no_verb_starts_python(hub, lock, tmp_path):  # noqa: F811
+    """It is no part of the program, and nothing that is found in PATH is started."""
+    folder, marker = tmp_path / "bin", tmp_path / "started"
+    folder.mkdir()
+    for name in ("python", "python3", "sh", "bash", "env"):
+        (folder / name).write_text(f"#!/bin/sh\n: > {marker}\n")
+        (folder / name).chmod(0o755)
+    env = dict(os.environ, PATH=str(folder), LD_DEBUG="files", LD_DEBUG_OUTPUT=str(tmp_path / "files"))
+    for arguments in (["lock", lock.parent], ["versions", ACTIVATION], ["info", ACTIVATION], ["--help"]):
+        command = [hub.program, *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+    assert not marker.exists()
+    logs = [log.read_text() for log in tmp_path.glob("files.*")]
+    assert len(logs) == 4 and not [log for log in logs if "libpython" in log]
 
 
 def test_fault_39_no_half_benchmark(build):

@@ -190,6 +190,31 @@ def test_fault_06_intervals_in_a_tree():
         tree.insert(2, 1, "empty")
 
 
+def test_fault_11_what_documents_wrote_works(hub):
+    import torch
+
+    from kernels import LocalLayerRepository, kernelize
+
+    path = hub.build / "packages" / "activation"
+    for given in ({"repo_path": str(path)}, {"repo_path": path, "package_name": "activation"}):
+        assert LocalLayerRepository(**given, layer_name="SiLU").load().__name__ == "SiLU"
+
+    class Loads(Own):
+        def load(self):
+            return type("Kernel", (torch.nn.Module,), {"forward": lambda self, x: x + 2})
+
+    class Layer(torch.nn.Module):
+        kernel_layer_name = "L"
+
+        def forward(self, x):
+            return x + 1
+
+    for registered in ("metal", "mps", Device("metal"), Device("mps")):
+        register_kernel_mapping({"L": {registered: Loads()}}, inherit_mapping=False)
+        for asked in ("metal", "mps"):
+            assert kernelize(Layer(), mode=Mode.INFERENCE, device=asked)(0) == 2
+
+
 DISABLED = """
 import torch, kernels
 from kernels import Mode, kernelize, use_kernel_forward_from_hub
