@@ -111,7 +111,7 @@ KN_API const char *kn_plan_digest(kn_plan *plan);
 /**
  * Writes a plan to a file, whole or not at all: its JSON (docs/plan.schema.json), with the mode, the fallback set, the device and the
  * filters that were asked for, and the kernels that it binds as a mapping of their own (kn_plan_mapping).
- * Error: KN_ERR_UNSUPPORTED (a repository of a host's own, which a file cannot name), KN_ERR_INVALID (a plan that kernelize did not
+ * Error: KN_ERR_UNSUPPORTED (a repository of a host's own, which a file cannot name; more than 1 048 576 modules), KN_ERR_INVALID (a plan that kernelize did not
  * make), KN_ERR_IO, KN_ERR_NO_MEMORY. Threads: one at a time per plan; blocks on the disk.
  */
 KN_API kn_status kn_plan_write(kn_plan *plan, const char *path, kn_error *err);

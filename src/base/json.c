@@ -92,20 +92,43 @@ static json_t *parse_twice(const kni_buf *wrapped, size_t padding, json_error_t 
     return NULL;
 }
 
+static kn_status check(const scan *found, const char *name, const kni_json_limits *limits,
+                       kn_error *err)
+{
+    if (found->depth > KNI_JSON_DEPTH_MAX)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s:%zu: nests deeper than %d levels", name,
+                            found->line, KNI_JSON_DEPTH_MAX);
+    if (found->containers > limits->containers)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s: has %zu objects and arrays, at most %zu", name,
+                            found->containers, limits->containers);
+    if (found->containers + found->commas > limits->values)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s: has more than %zu values", name,
+                            limits->values);
+    return KN_OK;
+}
+
+kn_status kni_json_check(const char *text, size_t size, const char *name,
+                         const kni_json_limits *limits, kn_error *err)
+{
+    const scan found = scan_text(text, size);
+    return check(&found, name, limits, err);
+}
+
 kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t **out,
                          kn_error *err)
 {
+    static const kni_json_limits limits = {KNI_JSON_VALUES_MAX, KNI_JSON_CONTAINERS_MAX};
+    return kni_json_parse_within(text, size, name, &limits, out, err);
+}
+
+kn_status kni_json_parse_within(const char *text, size_t size, const char *name,
+                                const kni_json_limits *limits, json_t **out, kn_error *err)
+{
     *out = NULL;
     const scan found = scan_text(text, size);
-    if (found.depth > KNI_JSON_DEPTH_MAX)
-        return kn_error_set(err, KN_ERR_FORMAT, "%s:%zu: nests deeper than %d levels", name,
-                            found.line, KNI_JSON_DEPTH_MAX);
-    if (found.containers > KNI_JSON_CONTAINERS_MAX)
-        return kn_error_set(err, KN_ERR_FORMAT, "%s: has %zu objects and arrays, at most %zu", name,
-                            found.containers, KNI_JSON_CONTAINERS_MAX);
-    if (found.containers + found.commas > KNI_JSON_VALUES_MAX)
-        return kn_error_set(err, KN_ERR_FORMAT, "%s: has more than %zu values", name,
-                            KNI_JSON_VALUES_MAX);
+    kn_status st = check(&found, name, limits, err);
+    if (st != KN_OK)
+        return st;
 
     const size_t padding = padding_size(found.longest);
     kni_buf wrapped = KNI_BUF_ANY;
@@ -118,7 +141,6 @@ kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t
     kni_buf_append(&wrapped, text, size);
     kni_buf_puts(&wrapped, "]");
 
-    kn_status st = KN_OK;
     json_error_t problem;
     json_t *pair = wrapped.failed ? NULL : parse_twice(&wrapped, padding, &problem);
     json_t *value = json_array_get(pair, 1);

@@ -17,6 +17,17 @@
 kn_status kni_json_parse(const char *text, size_t size, const char *name, json_t **out,
                          kn_error *err);
 
+// The same with other ceilings than those above.
+typedef struct kni_json_limits {
+    size_t values;
+    size_t containers;
+} kni_json_limits;
+kn_status kni_json_parse_within(const char *text, size_t size, const char *name,
+                                const kni_json_limits *limits, json_t **out, kn_error *err);
+// Is the text within them? Error: KN_ERR_FORMAT.
+kn_status kni_json_check(const char *text, size_t size, const char *name,
+                         const kni_json_limits *limits, kn_error *err);
+
 // Object members by key, with the JSON path in the error: "<name>: <path>.<key>: expected a string, found an integer".
 // `required` false: an absent or null member leaves *out alone (set it to the default first) and succeeds.
 typedef struct kni_json_at {

@@ -108,11 +108,6 @@ kni_decision *kni_plan_add_decision(kn_plan *plan)
     return d;
 }
 
-void kni_plan_drop_decision(kn_plan *plan)
-{
-    free_decision(plan->decisions[--plan->n_decisions]);
-}
-
 kn_status kni_plan_add_record(kn_plan *plan, size_t path, uint32_t decision, kn_error *err)
 {
     void *records = plan->records;

@@ -91,8 +91,6 @@ static inline uint64_t kni_question_hash(const void *cls, kn_host_state state,
 kn_plan *kni_plan_new(kn_mode mode);
 // An empty decision that the plan owns; NULL without memory.
 kni_decision *kni_plan_add_decision(kn_plan *plan);
-// Frees the last one, which no record has.
-void kni_plan_drop_decision(kn_plan *plan);
 // A record of the last path that was appended to plan->paths, at `path`.
 kn_status kni_plan_add_record(kn_plan *plan, size_t path, uint32_t decision, kn_error *err);
 // Appends a module's path, with its zero, to the plan's paths.

@@ -10,8 +10,8 @@
 #include "kernelize/pin.h"
 #include "kernelize/plan_json.h"
 
-// Some hundred bytes a module, and a trace for each decision: what kni_json_parse takes ends before this.
-#define FILE_SIZE_MAX ((size_t)256 << 20)
+// A path and thirty bytes a module, and some thousand a decision: what kni_plan_limits admits ends before this.
+#define FILE_SIZE_MAX ((size_t)512 << 20)
 
 static json_t *names_json(const kni_filter *names)
 {
@@ -57,13 +57,28 @@ static json_t *request_json(const kn_plan *plan)
     return NULL;
 }
 
+// What could not be read again is not written. text NULL: not made yet.
+static kn_status check_size(const kn_plan *plan, const char *text, kn_error *err)
+{
+    const size_t size = text ? strlen(text) : 0;
+    if (size <= FILE_SIZE_MAX && plan->n_records <= KNI_PLAN_MODULES_MAX &&
+        (!text || kni_json_check(text, size, "plan", &kni_plan_limits, NULL) == KN_OK))
+        return KN_OK;
+    return kn_error_set(err, KN_ERR_UNSUPPORTED,
+                        "plan: %zu modules with %zu decisions are too many for a file: at most %d "
+                        "modules are accepted, and fewer with many decisions",
+                        plan->n_records, plan->n_decisions, KNI_PLAN_MODULES_MAX);
+}
+
 kn_status kni_plan_file_text(kn_plan *plan, char **out, kn_error *err)
 {
     kn_mapping *mapping = NULL;
     char *toml = NULL;
     json_t *root = NULL;
     *out = NULL;
-    kn_status st = kn_plan_mapping(plan, &mapping, err);
+    kn_status st = plan ? check_size(plan, NULL, err) : KN_OK;
+    if (st == KN_OK)
+        st = kn_plan_mapping(plan, &mapping, err);
     if (st == KN_OK)
         st = kn_mapping_text(mapping, &toml, err);
     if (st != KN_OK)
@@ -72,7 +87,11 @@ kn_status kni_plan_file_text(kn_plan *plan, char **out, kn_error *err)
     if (root && json_object_set_new(root, "request", request_json(plan)) == 0 &&
         json_object_set_new(root, "mapping", json_string(toml)) == 0)
         *out = kni_json_text(root);
-    st = *out ? KN_OK : kni_no_memory(err);
+    st = *out ? check_size(plan, *out, err) : kni_no_memory(err);
+    if (st != KN_OK) {
+        kn_string_free(*out);
+        *out = NULL;
+    }
 done:
     json_decref(root);
     kn_string_free(toml);

@@ -67,46 +67,101 @@ static json_t *fallbacks_json(const kn_plan *plan, size_t index)
     return counts;
 }
 
-// In a file paths are absolute, and a trace stands with the first record of its decision alone.
-static json_t *record_json(const kn_plan *plan, size_t index, bool in_file, bool is_first)
+// All of a decision but its trace. In a file paths are absolute.
+static bool put_decision(json_t *o, const kn_plan *plan, const kni_decision *d, bool in_file)
+{
+    const bool is_somewhere = d->device != KN_DEVICE_NONE;
+    bool whole = plan->of_layers || put(o, "class", text_or_null(d->class_name));
+    whole =
+        whole && put(o, "layer", json_string(d->layer)) &&
+        put(o, "device", is_somewhere ? json_string(kn_device_type_name(d->device)) : json_null());
+    if (!plan->of_layers)
+        whole = whole &&
+                put(o, "device_index", is_somewhere ? json_integer(d->device_index) : json_null());
+    return whole &&
+           put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
+           put(o, "mode", mode_or_null(d->mode)) &&
+           put(o, "mode_used", mode_or_null(d->mode_used)) &&
+           put(o, "repository", text_or_null(in_file ? kni_decision_place(d) : d->repository)) &&
+           put(o, "revision", text_or_null(d->revision)) &&
+           put(o, "level", d->variant[0] ? json_string(kn_level_text(d->level)) : json_null()) &&
+           put(o, "variant", text_or_null(d->variant)) &&
+           put(o, "layer_name", text_or_null(d->layer_name)) &&
+           put(o, "outcome", json_string(kn_outcome_text(d->outcome))) &&
+           put(o, "rule", rule_or_null(d->rule)) && put(o, "reason", text_or_null(d->reason)) &&
+           put(o, "admits", text_or_null(d->admits));
+}
+
+static json_t *record_json(const kn_plan *plan, size_t index)
 {
     const kni_record *r = &plan->records[index];
     const kni_decision *d = plan->decisions[r->decision];
     json_t *o = json_object();
-    bool whole = o != NULL;
-    if (!plan->of_layers)
-        whole = whole && put(o, "path", json_string(kni_plan_path(plan, r))) &&
-                put(o, "class", text_or_null(d->class_name));
-    whole = whole && put(o, "layer", json_string(d->layer)) &&
-            put(o, "device",
-                d->device == KN_DEVICE_NONE ? json_null()
-                                            : json_string(kn_device_type_name(d->device)));
-    if (!plan->of_layers)
-        whole =
-            whole && put(o, "device_index",
-                         d->device == KN_DEVICE_NONE ? json_null() : json_integer(d->device_index));
-    whole = whole &&
-            put(o, "capability", d->capability < 0 ? json_null() : json_integer(d->capability)) &&
-            put(o, "mode", mode_or_null(d->mode)) &&
-            put(o, "mode_used", mode_or_null(d->mode_used)) &&
-            put(o, "repository", text_or_null(in_file ? kni_decision_place(d) : d->repository)) &&
-            put(o, "revision", text_or_null(d->revision)) &&
-            put(o, "level", d->variant[0] ? json_string(kn_level_text(d->level)) : json_null()) &&
-            put(o, "variant", text_or_null(d->variant)) &&
-            put(o, "layer_name", text_or_null(d->layer_name)) &&
-            put(o, "outcome", json_string(kn_outcome_text(d->outcome))) &&
-            put(o, "rule", rule_or_null(d->rule)) && put(o, "reason", text_or_null(d->reason)) &&
-            put(o, "admits", text_or_null(d->admits));
+    bool whole = o && (plan->of_layers || put(o, "path", json_string(kni_plan_path(plan, r)))) &&
+                 put_decision(o, plan, d, false);
     if (!plan->of_layers)
         whole = whole && put(o, "changed", json_boolean(r->changed));
     if (plan->fallbacks)
         whole = whole && put(o, "fallbacks", fallbacks_json(plan, index));
-    whole = whole && put(o, "trace", trace_json(in_file && !is_first ? NULL : d->trace));
-    if (!whole) {
-        json_decref(o);
-        return NULL;
+    whole = whole && put(o, "trace", trace_json(d->trace));
+    if (whole)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+static json_t *records_json(const kn_plan *plan)
+{
+    json_t *records = json_array();
+    bool whole = records != NULL;
+    for (size_t i = 0; whole && i < plan->n_records; ++i)
+        whole = json_array_append_new(records, record_json(plan, i)) == 0;
+    if (whole)
+        return records;
+    json_decref(records);
+    return NULL;
+}
+
+// --- in a file: each decision once, and the modules that take it by its index ---
+
+static json_t *decisions_json(const kn_plan *plan)
+{
+    json_t *decisions = json_array();
+    bool whole = decisions != NULL;
+    for (size_t i = 0; whole && i < plan->n_decisions; ++i) {
+        json_t *o = json_object();
+        whole = o && put_decision(o, plan, plan->decisions[i], true) &&
+                put(o, "trace", trace_json(plan->decisions[i]->trace));
+        if (!whole)
+            json_decref(o);
+        else
+            whole = json_array_append_new(decisions, o) == 0;
     }
-    return o;
+    if (whole)
+        return decisions;
+    json_decref(decisions);
+    return NULL;
+}
+
+static json_t *modules_json(const kn_plan *plan)
+{
+    json_t *modules = json_array();
+    bool whole = modules != NULL;
+    for (size_t i = 0; whole && i < plan->n_records; ++i) {
+        const kni_record *r = &plan->records[i];
+        json_t *module = json_array();
+        whole = module && json_array_append_new(module, json_string(kni_plan_path(plan, r))) == 0 &&
+                json_array_append_new(module, json_integer(r->decision)) == 0 &&
+                json_array_append_new(module, json_boolean(r->changed)) == 0;
+        if (!whole)
+            json_decref(module);
+        else
+            whole = json_array_append_new(modules, module) == 0;
+    }
+    if (whole)
+        return modules;
+    json_decref(modules);
+    return NULL;
 }
 
 static json_t *counts_json(const kn_plan *plan)
@@ -127,23 +182,16 @@ static json_t *counts_json(const kn_plan *plan)
 json_t *kni_plan_value(kn_plan *plan, bool in_file)
 {
     json_t *root = json_object();
-    json_t *records = json_array();
-    bool whole = root && records;
-    uint32_t n_seen = 0; // decisions are in the order of the modules that ask first
-    for (size_t i = 0; whole && i < plan->n_records; ++i) {
-        const bool is_first = plan->records[i].decision >= n_seen;
-        n_seen += is_first;
-        whole = json_array_append_new(records, record_json(plan, i, in_file, is_first)) == 0;
-    }
+    bool whole = root != NULL;
     if (!plan->of_layers)
         whole = whole && put(root, "mode", mode_or_null(plan->mode)) &&
                 put(root, "counts", counts_json(plan)) && kn_plan_digest(plan)[0] &&
                 put(root, "digest", json_string(kn_plan_digest(plan)));
-    if (whole) {
-        whole = put(root, plan->of_layers ? "layers" : "modules", records);
-        records = NULL;
-    }
-    json_decref(records);
+    if (in_file)
+        whole = whole && put(root, "decisions", decisions_json(plan)) &&
+                put(root, "modules", modules_json(plan));
+    else
+        whole = whole && put(root, plan->of_layers ? "layers" : "modules", records_json(plan));
     if (whole)
         return root;
     json_decref(root);

@@ -14,7 +14,11 @@ enum {
     TEXT_SIZE_MAX = 1 << 16,    // of one string, but for the mapping
     MAPPING_SIZE_MAX = 4 << 20, // as of a mapping file
     NAMES_MAX = 1 << 16,        // of a filter
-    SHARED_WITHIN = 64, // decisions; a model repeats few, and a stranger's file costs no more
+};
+
+const kni_json_limits kni_plan_limits = {
+    .values = KNI_JSON_VALUES_MAX + 4 * (size_t)KNI_PLAN_MODULES_MAX,
+    .containers = KNI_JSON_CONTAINERS_MAX + (size_t)KNI_PLAN_MODULES_MAX,
 };
 
 static const char *dot(kni_json_at at)
@@ -90,7 +94,7 @@ static uint32_t rule_of(const char *text)
 
 #define RULES "NO_LAYER, NO_DEVICE, NO_COMPATIBLE_PROPERTIES, NO_COMPATIBLE_MODE and CANNOT_LOAD"
 
-// --- one module ---
+// --- one decision ---
 
 // One that kernelize leaves behind it.
 static kn_status read_outcome(kni_json_at at, kn_outcome *out, kn_error *err)
@@ -187,43 +191,12 @@ static kn_status read_texts(kni_json_at at, kni_decision *d, kn_error *err)
     return KN_OK;
 }
 
-static bool is_same(const kni_decision *a, const kni_decision *b)
+static kn_status read_decision(kn_plan *plan, kni_json_at at, kn_error *err)
 {
-    const char *const pairs[][2] = {
-        {a->class_name, b->class_name}, {a->layer, b->layer},     {a->repository, b->repository},
-        {a->revision, b->revision},     {a->variant, b->variant}, {a->layer_name, b->layer_name},
-        {a->reason, b->reason},         {a->admits, b->admits},
-    };
-    bool same = a->device == b->device && a->device_index == b->device_index &&
-                a->capability == b->capability && a->mode_used == b->mode_used &&
-                a->outcome == b->outcome && a->rule == b->rule && a->level == b->level;
-    for (size_t i = 0; same && i < KN_LEN(pairs); ++i)
-        same = strcmp(pairs[i][0], pairs[i][1]) == 0;
-    return same;
-}
-
-// The index of the decision that was read last, or of an equal one before it, which then stands for both.
-static uint32_t share_last(kn_plan *plan)
-{
-    const size_t last = plan->n_decisions - 1;
-    for (size_t i = last; i > 0 && last - i < SHARED_WITHIN; --i)
-        if (is_same(plan->decisions[i - 1], plan->decisions[last])) {
-            kni_plan_drop_decision(plan);
-            return (uint32_t)(i - 1);
-        }
-    return (uint32_t)last;
-}
-
-static kn_status read_module(kn_plan *plan, kni_json_at at, kn_error *err)
-{
-    const char *path = NULL;
-    bool changed = false;
     kni_decision *d = kni_plan_add_decision(plan);
     if (!d)
         return kni_no_memory(err);
-    kn_status st = read_clean(at, "path", true, &path, err);
-    if (st == KN_OK)
-        st = read_outcome(at, &d->outcome, err);
+    kn_status st = read_outcome(at, &d->outcome, err);
     if (st == KN_OK)
         st = read_device(at, d, err);
     if (st == KN_OK)
@@ -234,18 +207,78 @@ static kn_status read_module(kn_plan *plan, kni_json_at at, kn_error *err)
         st = read_level(at, &d->level, err);
     if (st == KN_OK)
         st = read_rule(at, &d->rule, err);
-    if (st == KN_OK)
-        st = kni_json_bool(at, "changed", false, &changed, err);
-    if (st != KN_OK)
-        return st;
     d->kernel.strict = d->outcome == KN_OUTCOME_KERNEL && plan->asked.fallback == 0;
+    return st;
+}
+
+static kn_status read_decisions(kn_plan *plan, kni_json_at root, kn_error *err)
+{
+    const json_t *decisions = NULL;
+    kn_status st = kni_json_array(root, "decisions", true, &decisions, err);
+    for (size_t i = 0; st == KN_OK && i < json_array_size(decisions); ++i) {
+        char path[40];
+        snprintf(path, sizeof(path), "decisions[%zu]", i);
+        const kni_json_at at = {root.name, path, json_array_get(decisions, i)};
+        if (!json_is_object(at.object))
+            st = kn_error_set(err, KN_ERR_FORMAT, "%s: %s: expected an object, found %s", root.name,
+                              path, kni_json_type_text(at.object));
+        else
+            st = read_decision(plan, at, err);
+    }
+    return st;
+}
+
+// --- the modules ---
+
+// [path, index of its decision, changed]
+static kn_status read_module(kn_plan *plan, const char *name, size_t index, const json_t *module,
+                             kn_error *err)
+{
+    const json_t *path = json_array_get(module, 0), *decision = json_array_get(module, 1),
+                 *changed = json_array_get(module, 2);
+    if (json_array_size(module) != 3 || !json_is_string(path) || !json_is_integer(decision) ||
+        !json_is_boolean(changed))
+        return kn_error_set(err, KN_ERR_FORMAT,
+                            "%s: modules[%zu]: expected an array of a path, the index of a "
+                            "decision and a boolean",
+                            name, index);
+    const char *text = json_string_value(path);
+    const size_t size = json_string_length(path);
+    if (size > TEXT_SIZE_MAX)
+        return kn_error_set(err, KN_ERR_FORMAT,
+                            "%s: modules[%zu][0]: has %zu bytes: accepted are %d", name, index,
+                            size, TEXT_SIZE_MAX);
+    if (!kni_text_is_clean(text, size))
+        return kn_error_set(err, KN_ERR_FORMAT,
+                            "%s: modules[%zu][0]: has a control character, an invisible mark or "
+                            "bytes that are not UTF-8",
+                            name, index);
+    const json_int_t of = json_integer_value(decision);
+    if (of < 0 || (uint64_t)of >= plan->n_decisions)
+        return kn_error_set(err, KN_ERR_FORMAT,
+                            "%s: modules[%zu][1]: found %" JSON_INTEGER_FORMAT
+                            ": there are %zu decisions",
+                            name, index, of, plan->n_decisions);
     const size_t start = plan->paths.size;
-    kni_buf_append(&plan->paths, path, strlen(path) + 1);
+    kni_buf_append(&plan->paths, text, size + 1);
     if (plan->paths.failed)
         return kni_no_memory(err);
-    st = kni_plan_add_record(plan, start, share_last(plan), err);
+    const kn_status st = kni_plan_add_record(plan, start, (uint32_t)of, err);
     if (st == KN_OK)
-        plan->records[plan->n_records - 1].changed = changed;
+        plan->records[plan->n_records - 1].changed = json_is_true(changed);
+    return st;
+}
+
+static kn_status read_modules(kn_plan *plan, kni_json_at root, kn_error *err)
+{
+    const json_t *modules = NULL;
+    kn_status st = kni_json_array(root, "modules", true, &modules, err);
+    const size_t n = json_array_size(modules);
+    if (st == KN_OK && n > KNI_PLAN_MODULES_MAX)
+        return kn_error_set(err, KN_ERR_FORMAT, "%s: modules: has %zu elements: accepted are %d",
+                            root.name, n, KNI_PLAN_MODULES_MAX);
+    for (size_t i = 0; st == KN_OK && i < n; ++i)
+        st = read_module(plan, root.name, i, json_array_get(modules, i), err);
     return st;
 }
 
@@ -354,30 +387,13 @@ static kn_status read_mapping(kn_plan *plan, kni_json_at root, kn_error *err)
     return st;
 }
 
-static kn_status read_modules(kn_plan *plan, kni_json_at root, kn_error *err)
-{
-    const json_t *modules = NULL;
-    kn_status st = kni_json_array(root, "modules", true, &modules, err);
-    for (size_t i = 0; st == KN_OK && i < json_array_size(modules); ++i) {
-        char path[40];
-        snprintf(path, sizeof(path), "modules[%zu]", i);
-        const kni_json_at at = {root.name, path, json_array_get(modules, i)};
-        if (!json_is_object(at.object))
-            st = kn_error_set(err, KN_ERR_FORMAT, "%s: %s: expected an object, found %s", root.name,
-                              path, kni_json_type_text(at.object));
-        else
-            st = read_module(plan, at, err);
-    }
-    return st;
-}
-
 kn_status kni_plan_parse(const char *text, size_t size, const char *name, kn_plan **out,
                          kn_error *err)
 {
     json_t *json = NULL;
     kn_plan *plan = NULL;
     *out = NULL;
-    kn_status st = kni_json_parse(text, size, name, &json, err);
+    kn_status st = kni_json_parse_within(text, size, name, &kni_plan_limits, &json, err);
     if (st != KN_OK)
         return st;
     const kni_json_at root = {name, "", json};
@@ -390,6 +406,8 @@ kn_status kni_plan_parse(const char *text, size_t size, const char *name, kn_pla
         st = read_request(plan, root, err);
     if (st == KN_OK)
         st = read_mapping(plan, root, err);
+    if (st == KN_OK)
+        st = read_decisions(plan, root, err);
     if (st == KN_OK)
         st = read_modules(plan, root, err);
     json_decref(json);

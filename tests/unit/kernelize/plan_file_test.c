@@ -11,14 +11,15 @@
     "\\\"o/n\\\"\\nrevision = \\\"abc\\\"\\n"
 
 static const char whole[] =
-    "{\"mode\": \"INFERENCE\", \"counts\": {}, \"digest\": \"\", \"modules\": [\n"
-    "{\"path\": \"a.b\", \"class\": \"C\", \"layer\": \"L\", \"device\": \"cpu\", "
+    "{\"mode\": \"INFERENCE\", \"counts\": {}, \"digest\": \"\", \"decisions\": [\n"
+    "{\"class\": \"C\", \"layer\": \"L\", \"device\": \"cpu\", "
     "\"device_index\": 0, \"capability\": 3, \"mode\": \"INFERENCE\", \"mode_used\": "
     "\"FALLBACK\", \"repository\": \"o/n\", \"revision\": \"abc\", \"level\": \"transport\", "
     "\"variant\": \"v\", \"layer_name\": \"N\", \"outcome\": \"kernel\", \"rule\": null, "
-    "\"reason\": null, \"admits\": null, \"changed\": true, \"trace\": []},\n"
-    "{\"path\": \"\", \"layer\": \"M\", \"outcome\": \"fallback\", \"rule\": \"NO_LAYER\", "
+    "\"reason\": null, \"admits\": null, \"trace\": []},\n"
+    "{\"layer\": \"M\", \"outcome\": \"fallback\", \"rule\": \"NO_LAYER\", "
     "\"reason\": \"none\", \"admits\": \"one\", \"later\": 1}],\n"
+    "\"modules\": [[\"a.b\", 0, true], [\"\", 1, false]],\n"
     "\"request\": {\"mode\": \"INFERENCE\", \"fallback\": [\"NO_LAYER\", \"NO_DEVICE\"], "
     "\"device\": \"cpu:1\", \"layers\": [\"L\", \"M\"], \"paths\": null},\n"
     "\"mapping\": \"" ENTRY "\"}";
@@ -118,38 +119,43 @@ static void test_refused(void **state)
         {"a relative path", "repo_id = \\\"o/n\\\"\\nrevision = \\\"abc\\\"", "path = \\\"n\\\"",
          "p.json: mapping:5: "},
         {"no modules", "\"modules\"", "\"module\"", "p.json: modules: "},
+        {"no decisions", "\"decisions\"", "\"decision\"", "p.json: decisions: "},
         {"layers", "\"modules\": [", "\"modules\": 1, \"layers\": [", "modules: expected an array"},
-        {"a module that is none", "{\"path\": \"\"", "7, {\"path\": \"\"",
-         "modules[1]: expected an object, found an integer"},
-        {"no path", "\"path\": \"a.b\", ", "", "modules[0].path: "},
-        {"a path of another kind", "\"a.b\"", "1", "modules[0].path: expected a string"},
-        {"control in a path", "a.b", "a\\nb", "modules[0].path: has a control character"},
-        {"escape in a reason", "\"none\"", "\"\\u001b[1m\"", "modules[1].reason: has a control"},
-        {"bidi in a name", "\"C\"", "\"\\u202e\"", "modules[0].class: has a control"},
+        {"a decision that is none", "{\"layer\": \"M\"", "7, {\"layer\": \"M\"",
+         "decisions[1]: expected an object, found an integer"},
+        {"a module that is none", "[\"\", 1", "7, [\"\", 1", "modules[1]: expected an array of a"},
+        {"no path", "[\"a.b\", 0", "[0", "modules[0]: expected an array of a path"},
+        {"more in a module", "\"a.b\", 0", "\"a.b\", 0, 0", "modules[0]: expected an array of a"},
+        {"a path of another kind", "\"a.b\"", "1", "modules[0]: expected an array of a path"},
+        {"control in a path", "a.b", "a\\nb", "modules[0][0]: has a control character"},
+        {"an index of another kind", "0, true", "\"0\", true", "modules[0]: expected an array"},
+        {"a negative decision", "0, true", "-1, true", "modules[0][1]: found -1: there are 2 "},
+        {"a decision too far", "1, false", "2, false", "modules[1][1]: found 2: there are 2 "},
+        {"escape in a reason", "\"none\"", "\"\\u001b[1m\"", "decisions[1].reason: has a control"},
+        {"bidi in a name", "\"C\"", "\"\\u202e\"", "decisions[0].class: has a control"},
         {"an outcome of explain", "\"kernel\"", "\"error\"",
-         "modules[0].outcome: found \"error\": accepted are kernel, fallback and left alone"},
+         "decisions[0].outcome: found \"error\": accepted are kernel, fallback and left alone"},
         {"an unknown outcome", "\"fallback\", \"rule\"", "\"bound\", \"rule\"",
-         "modules[1].outcome: found \"bound\""},
+         "decisions[1].outcome: found \"bound\""},
         {"an unknown rule", "\"rule\": \"NO_LAYER\"", "\"rule\": \"NO\"",
-         "modules[1].rule: found \"NO\": accepted are NO_LAYER, "},
+         "decisions[1].rule: found \"NO\": accepted are NO_LAYER, "},
         {"an unknown device", "\"device\": \"cpu\", ", "\"device\": \"gpu\", ",
-         "modules[0].device: found \"gpu\""},
-        {"a kernel without device", "\"device\": \"cpu\", ", "", "modules[0].device: "},
+         "decisions[0].device: found \"gpu\""},
+        {"a kernel without device", "\"device\": \"cpu\", ", "", "decisions[0].device: "},
         {"a negative index", "\"device_index\": 0", "\"device_index\": -1",
-         "modules[0].device_index: found -1: accepted are 0 to 2147483647"},
+         "decisions[0].device_index: found -1: accepted are 0 to 2147483647"},
         {"a large index", "\"device_index\": 0", "\"device_index\": 2147483648", "device_index"},
         {"a negative capability", "\"capability\": 3", "\"capability\": -2",
-         "modules[0].capability: found -2"},
+         "decisions[0].capability: found -2"},
         {"a capability of text", "\"capability\": 3", "\"capability\": \"3\"",
-         "modules[0].capability: expected an integer"},
-        {"an unknown mode", "\"FALLBACK\"", "\"FAST\"", "modules[0].mode_used: "},
-        {"an unknown level", "\"transport\"", "\"high\"", "modules[0].level: found \"high\""},
+         "decisions[0].capability: expected an integer"},
+        {"an unknown mode", "\"FALLBACK\"", "\"FAST\"", "decisions[0].mode_used: "},
+        {"an unknown level", "\"transport\"", "\"high\"", "decisions[0].level: found \"high\""},
         {"a kernel without repository", "\"repository\": \"o/n\"", "\"repository\": null",
-         "modules[0].repository: "},
+         "decisions[0].repository: "},
         {"a kernel without layer", "\"layer_name\": \"N\"", "\"layer_name\": \"\"",
-         "modules[0].layer_name: "},
-        {"no boolean", "\"changed\": true", "\"changed\": 1",
-         "modules[0].changed: expected a boolean"},
+         "decisions[0].layer_name: "},
+        {"no boolean", "0, true", "0, 1", "modules[0]: expected an array of a path"},
         {"no mode", "{\"mode\": \"INFERENCE\", \"fallback\"", "{\"fallback\"", "request.mode: "},
         {"a mode that cannot be asked for", "{\"mode\": \"INFERENCE\", \"fallback\"",
          "{\"mode\": \"FALLBACK\", \"fallback\"", "request.mode: "},
@@ -181,28 +187,37 @@ static void test_refused(void **state)
     }
 }
 
-// Equal decisions are one again, so that the text folds them.
-static void test_sharing(void **state)
+// A million modules are written and read; more are not written, and not read.
+static void test_many(void **state)
 {
     (void)state;
-    kni_buf modules = KNI_BUF_ANY;
-    kn_plan *plan = NULL;
-    for (int i = 0; i < 200; ++i) // two that repeat, among others that do not
-        kni_buf_printf(&modules,
-                       "{\"path\": \"layers.%d.x\", \"layer\": \"L\", \"outcome\": "
-                       "\"fallback\", \"reason\": \"%s %d\"}, ",
-                       i, i < 100 ? "even" : "each", i < 100 ? i % 2 : i);
-    kni_buf_puts(&modules, "{\"path\": \"a.b\"");
-    char *text = with("{\"path\": \"a.b\"", kni_buf_text(&modules));
-    assert_int_equal(parse(text, &plan, NULL), KN_OK);
-    assert_int_equal(plan->n_records, 202);
-    assert_int_equal(plan->n_decisions, 2 + 100 + 2);
-    for (size_t i = 0; i < 100; ++i)
-        assert_int_equal(plan->records[i].decision, i % 2);
-    assert_string_equal(record_at(plan, 150).reason, "each 150");
-    kn_plan_free(plan);
-    kni_free(text);
-    kni_buf_dispose(&modules);
+    for (int over = 0; over < 2; ++over) {
+        kn_error err = KN_ERROR_INIT;
+        kn_plan *plan = NULL, *again = NULL;
+        char *text = NULL;
+        assert_int_equal(parse(whole, &plan, &err), KN_OK);
+        while (plan->n_records < (size_t)KNI_PLAN_MODULES_MAX + (size_t)over) {
+            const size_t at = plan->paths.size;
+            kni_buf_printf(&plan->paths, "model.layers.%zu.mlp.act_fn", plan->n_records);
+            kni_buf_append(&plan->paths, "", 1);
+            const uint32_t decision = plan->n_records % 2;
+            assert_int_equal(kni_plan_add_record(plan, at, decision, &err), KN_OK);
+        }
+        const kn_status st = kni_plan_file_text(plan, &text, &err);
+        assert_int_equal(st, over ? KN_ERR_UNSUPPORTED : KN_OK);
+        if (over) {
+            assert_null(text);
+            assert_non_null(strstr(kn_error_text(&err), "plan: 1048577 modules with 2 decisions"));
+        } else {
+            assert_int_equal(parse(text, &again, &err), KN_OK);
+            assert_string_equal(kn_plan_digest(again), kn_plan_digest(plan));
+            assert_int_equal(again->n_decisions, 2);
+        }
+        kn_error_dispose(&err);
+        kn_string_free(text);
+        kn_plan_free(again);
+        kn_plan_free(plan);
+    }
 }
 
 static void test_ceilings(void **state)
@@ -221,7 +236,7 @@ static void test_ceilings(void **state)
         const kn_status st = parse(text, &plan, &err);
         assert_int_equal(st, over ? KN_ERR_FORMAT : KN_OK);
         if (over)
-            assert_non_null(strstr(kn_error_text(&err), "modules[0].path: has 65537 bytes"));
+            assert_non_null(strstr(kn_error_text(&err), "modules[0][0]: has 65537 bytes"));
         kn_error_dispose(&err);
         kn_plan_free(plan);
         kni_free(text);
@@ -253,7 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sharing),   cmocka_unit_test(test_ceilings),
+        cmocka_unit_test(test_many),      cmocka_unit_test(test_ceilings),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
