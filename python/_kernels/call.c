@@ -14,6 +14,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(c->own);
     Py_VISIT(c->autograd);
     Py_VISIT(c->operation);
+    Py_VISIT(c->compiled);
     return 0;
 }
 
@@ -23,6 +24,7 @@ static int clear(PyObject *self)
     Py_CLEAR(c->own);
     Py_CLEAR(c->autograd);
     Py_CLEAR(c->operation);
+    Py_CLEAR(c->compiled);
     return 0;
 }
 
@@ -75,6 +77,7 @@ static int fill_names(kpy_call *c)
         c->grad_of[i] = layer->params[slot].list == KN_PARAM_INPUT
                             ? slot
                             : (uint8_t)(slot - layer->first[KN_PARAM_MEMBER] + c->n_inputs);
+        c->has_grad |= UINT64_C(1) << c->grad_of[i];
     }
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -130,10 +133,12 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *keywords)
     Py_INCREF(own);
     Py_INCREF(Py_None);
     Py_INCREF(Py_None);
+    Py_INCREF(Py_None);
     c->kernel = kernel;
     c->own = own;
     c->autograd = Py_None;
     c->operation = Py_None;
+    c->compiled = Py_None;
     if (fill(c, kernel, own) < 0) {
         Py_DECREF(c);
         return NULL;
@@ -190,6 +195,7 @@ static PyMemberDef fields[] = {
     {"own", T_OBJECT, offsetof(kpy_call, own), READONLY, NULL},
     {"autograd", T_OBJECT_EX, offsetof(kpy_call, autograd), 0, NULL},
     {"operator", T_OBJECT_EX, offsetof(kpy_call, operation), 0, NULL},
+    {"compiled", T_OBJECT_EX, offsetof(kpy_call, compiled), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyMethodDef methods[] = {

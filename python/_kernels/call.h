@@ -14,12 +14,14 @@ typedef struct kpy_call {
     PyObject *own;
     PyObject *autograd;
     PyObject *operation;
+    PyObject *compiled;
     const kn_host_kernel *host;
     const kn_layer *layer;
     int32_t n_inputs;
     int32_t n_outputs;
     int32_t n_members;
     int32_t n_grads;
+    uint64_t has_grad; // bits of inputs and then members: backward makes their gradient
     int32_t dl_device_type;
     bool is_neutral; // the same under autocast
     bool has_warned; // of tensors on another device

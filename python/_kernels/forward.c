@@ -4,6 +4,8 @@
 // what its fields say, and both before its memory is looked at.
 #include "call.h"
 
+#include <string.h>
+
 // --- what PyTorch is doing ---
 
 // Is something under way that a kernel would be hidden from? The reason in *reason. -1 with an exception.
@@ -38,15 +40,33 @@ static int is_autocast(const kpy_call *call, const kpy_torch *torch)
     return yes;
 }
 
-static int wants_gradients(const kpy_torch *torch, const kpy_values *values)
+enum {
+    GRADIENTS_NONE,
+    GRADIENTS_WANTED,
+    GRADIENTS_UNDECLARED
+}; // the last: of what backward makes none of
+
+static int wants_gradients(const kpy_call *call, const kpy_torch *torch, const kpy_values *values)
 {
-    int yes = kpy_ask(&torch->grad_enabled);
-    if (yes <= 0)
-        return yes;
-    yes = 0;
-    for (int32_t i = 0; i < values->n_tensors && yes == 0; ++i)
-        yes = kpy_requires_grad(torch, values->tensors[i]);
-    return yes;
+    int wanted = kpy_ask(&torch->grad_enabled);
+    if (wanted <= 0)
+        return wanted;
+    wanted = GRADIENTS_NONE;
+    for (int32_t i = 0; i < values->n_tensors; ++i) {
+        const int yes = kpy_requires_grad(torch, values->tensors[i]);
+        if (yes < 0)
+            return -1;
+        if (!yes)
+            continue;
+        const kn_value *slot = values->slots[i];
+        const ptrdiff_t at = slot >= values->members && slot < values->members + call->n_members
+                                 ? slot - values->members + call->n_inputs
+                                 : slot - values->inputs;
+        if (call->host->backward && !(call->has_grad >> at & 1))
+            return GRADIENTS_UNDECLARED;
+        wanted = GRADIENTS_WANTED;
+    }
+    return wanted;
 }
 
 // --- the ways of a call ---
@@ -97,8 +117,15 @@ static PyObject *fall_back(const kpy_call *call, const arguments *a, const char 
     return pass_to(call->own, a);
 }
 
-static PyObject *refused(const kpy_call *call, const arguments *a, const kpy_values *values)
+static PyObject *refused(const kpy_call *call, const kpy_torch *torch, const arguments *a,
+                         const arguments *placed, const kpy_values *values)
 {
+    // torch.export without dynamo traces with fake tensors. The generated forward asks for dynamo alone, which is cheaper.
+    if (is_set(call->compiled) && strcmp(values->reason, KPY_SUBCLASS) == 0) {
+        const int compiling = kpy_ask(&torch->compiling);
+        if (compiling != 0)
+            return compiling < 0 ? NULL : pass_to(call->compiled, placed);
+    }
     return call->host->strict ? kpy_values_raise(call, values) : fall_back(call, a, values->reason);
 }
 
@@ -127,13 +154,36 @@ static bool place_names(const kpy_call *call, const arguments *a, PyObject **out
     return true;
 }
 
+// The result as a node of autograd: autograd((module, result), *inputs, *members). Takes the reference of `made`.
+static PyObject *with_gradients(const kpy_call *call, const arguments *placed,
+                                const kpy_values *values, PyObject *made)
+{
+    PyObject *result = NULL, *of_call = PyTuple_Pack(2, placed->module, made);
+    PyObject *all = of_call ? PyTuple_New(1 + call->n_inputs + call->n_members) : NULL;
+    int done = all ? PyTuple_SetItem(all, 0, of_call) : -1;
+    if (!all)
+        Py_XDECREF(of_call);
+    for (int32_t i = 0; i < call->n_inputs + call->n_members && done == 0; ++i) {
+        PyObject *value = i >= call->n_inputs ? values->held[i - call->n_inputs]
+                          : i < placed->n     ? placed->args[i]
+                                              : call->input_defaults[i];
+        Py_INCREF(value);
+        done = PyTuple_SetItem(all, 1 + i, value);
+    }
+    if (done == 0)
+        result = PyObject_Call(call->autograd, all, NULL);
+    Py_XDECREF(all);
+    Py_DECREF(made);
+    return result;
+}
+
 static PyObject *call_layer(kpy_call *call, const kpy_torch *torch, const arguments *a,
                             const arguments *placed, kpy_values *values)
 {
     const char *reason = NULL;
     int go = kpy_values_inputs(call, torch, placed->args, placed->n, values);
     if (go == 0)
-        return refused(call, a, values);
+        return refused(call, torch, a, placed, values);
     go = is_transformed(torch, &reason);
     if (go != 0)
         return go < 0 ? NULL : fall_back(call, a, reason);
@@ -147,17 +197,19 @@ static PyObject *call_layer(kpy_call *call, const kpy_torch *torch, const argume
         return go < 0 ? NULL : fall_back(call, a, KPY_AUTOCAST);
     go = kpy_values_members(call, torch, placed->module, values);
     if (go <= 0)
-        return go < 0 ? NULL : refused(call, a, values);
-    go = wants_gradients(torch, values);
-    if (go != 0) // it runs the kernel by Call.run, and falls back by itself
-        return go < 0                   ? NULL
-               : is_set(call->autograd) ? pass_to(call->autograd, placed)
-                                        : fall_back(call, a, KPY_GRADIENTS);
+        return go < 0 ? NULL : refused(call, torch, a, placed, values);
+    const int gradients = wants_gradients(call, torch, values);
+    if (gradients < 0)
+        return NULL;
+    if (gradients == GRADIENTS_UNDECLARED || (gradients && !is_set(call->autograd)))
+        return fall_back(call, a, KPY_GRADIENTS);
     go = kpy_values_check(call, torch, values);
     if (go <= 0)
-        return go < 0 ? NULL : refused(call, a, values);
-    PyObject *result = kpy_run(call, torch, values);
-    return result || !values->reason ? result : refused(call, a, values);
+        return go < 0 ? NULL : refused(call, torch, a, placed, values);
+    PyObject *made = kpy_run(call, torch, values);
+    if (!made)
+        return values->reason ? refused(call, torch, a, placed, values) : NULL;
+    return gradients ? with_gradients(call, placed, values, made) : made;
 }
 
 PyObject *kpy_forward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)

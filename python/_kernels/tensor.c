@@ -63,9 +63,10 @@ static int look_up_all(kpy_torch *t)
     if (!t->empty_strided || !t->is_autocast_enabled ||
         look_up_question(t->torch, "is_grad_enabled", &t->grad_enabled) < 0 ||
         look_up_question(t->torch, "_C._len_torch_dispatch_stack", &t->dispatch_modes) < 0 ||
-        look_up_question(t->torch, "_C._get_tracing_state", &t->tracing) < 0 ||
-        look_up_question(t->torch, "_C._functorch.peek_interpreter_stack", &t->functorch) < 0 ||
+        look_up_question(t->torch, "_C._is_tracing", &t->tracing) < 0 ||
+        look_up_question(t->torch, "_C._are_functorch_transforms_active", &t->functorch) < 0 ||
         look_up_question(t->torch, "_C._is_any_autocast_enabled", &t->autocast) < 0 ||
+        look_up_question(t->torch, "compiler.is_compiling", &t->compiling) < 0 ||
         look_up_methods(t) < 0)
         return -1;
     kpy_output_look_up(t);

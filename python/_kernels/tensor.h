@@ -34,6 +34,7 @@ typedef struct kpy_torch {
     kpy_question tracing;
     kpy_question functorch;
     kpy_question autocast;
+    kpy_question compiling;
     PyObject *forward_ad; // the dictionary of torch.autograd.forward_ad
     PyObject *requires_grad;
     descrgetfunc get_requires_grad;

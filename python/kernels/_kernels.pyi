@@ -203,10 +203,12 @@ class Call:
     own: Callable[..., Any]  # called as own(module, *args)
     # The whole path, as pytorch-notes order it: a builtin that the generated forward calls as function(module, *args).
     function: Callable[..., Any]
-    # Set by kernels._torch; called as autograd(module, *args) when gradients are wanted, operator(module, *args) when a dispatch mode
-    # is active. None: own forward.
+    # Set by kernels._torch; called as autograd((module, result), *inputs, *members) when gradients are wanted of what the kernel made,
+    # operator(module, *args) when a dispatch mode is active, compiled(module, *args) when torch.export traces with fake tensors.
+    # None: own forward.
     autograd: Callable[..., Any] | None
     operator: Callable[..., Any] | None
+    compiled: Callable[..., Any] | None
     def __init__(self, kernel: HostKernel, own: Callable[..., Any], /) -> None: ...
     def run(self, module: Any, /, *args: Any) -> Any:
         """Guard and kernel alone: the result, a tuple of results, or NotImplemented when the guard refuses (which is counted)."""

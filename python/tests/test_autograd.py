@@ -154,9 +154,6 @@ def test_fallbacks_of_calls_that_want_gradients_are_counted_once():
     parametrized = nn.utils.parametrize.register_parametrization(RMSNorm(8), "weight", nn.Identity())
     call.function(parametrized, torch.randn(3, 8)).sum().backward()
     assert _kernels.fallback_counts(parametrized) == {"member missing": 1}
-    call.function(RMSNorm(8), torch.randn(3, 8)).sum()  # what it is attached to
-    call.autograd(parametrized, torch.randn(3, 8)).sum()
-    assert _kernels.fallback_counts(parametrized) == {"member missing": 2}
 
 
 @pytest.mark.parametrize("cls", CLASSES)

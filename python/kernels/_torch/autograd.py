@@ -102,27 +102,11 @@ def _with_members(program: shapes.Program, module: Any, values: Sequence[Any]) -
 
 
 def autograd(call: "_kernels.Call") -> Callable[..., Any]:
-    """The forward when gradients are wanted, called as autograd(module, *args)."""
-    program, run, own, read_members = shapes.parse(call.kernel.layer.json()), call.run, call.own, call.members
-    count = call.count
-    layer = _Layer(call, program, call.run_backward)
-    has_backward, has_members, n_inputs = program.has_backward, bool(program.members), len(program.inputs)
-
-    def forward(module: Any, *args: Any) -> Any:
-        members = read_members(module) if has_members else ()
-        if members is None:
-            count(module, "member missing")
-            return own(module, *args)
-        values = (*args, *members) if len(args) == n_inputs else operators.complete(program, args, members)
-        if has_backward and not operators.is_differentiable(program, values):
-            count(module, "gradients")
-            return own(module, *args)
-        made = run(module, *args)
-        if made is NotImplemented:  # which has been counted
-            return own(module, *args)
-        return layer.apply((module, made), *values) if has_backward else _without_backward(call, made)
-
-    return forward
+    """What gives a result its gradients, called as autograd((module, result), *inputs, *members)."""
+    program = shapes.parse(call.kernel.layer.json())
+    if program.has_backward:
+        return _Layer(call, program, call.run_backward).apply
+    return lambda of_call, *values: _without_backward(call, of_call[1])
 
 
 def _without_backward(call: "_kernels.Call", made: Any) -> Any:
@@ -170,9 +154,9 @@ def operator(call: "_kernels.Call") -> Callable[..., Any]:
 def attach(call: "_kernels.Call") -> None:
     """Gives a call what PyTorch needs beside the kernel. Operators are registered when the first one is asked for."""
 
-    def first_autograd(module: Any, *args: Any) -> Any:
+    def first_autograd(*args: Any) -> Any:
         call.autograd = autograd(call)
-        return call.autograd(module, *args)
+        return call.autograd(*args)
 
     def first_operator(module: Any, *args: Any) -> Any:
         call.operator = operator(call)

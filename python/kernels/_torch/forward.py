@@ -41,6 +41,7 @@ def _wrap(function: Callable[..., Any]) -> FunctionType:
     return _like(forward, function)
 
 
+# Without dynamo, torch.compiler.is_compiling() is asked where it matters: of tensors that are no plain ones.
 _SOURCE = """\
 def {name}({parameters}):
     if _is_compiling():
@@ -56,7 +57,8 @@ def native(kernel: "_kernels.HostKernel", own: Callable[..., Any]) -> FunctionTy
 
     call = _kernels.Call(kernel, own)
     autograd.attach(call)
-    made = _generate(own, call.function, operators.compiled(call))
+    call.compiled = operators.compiled(call)
+    made = _generate(own, call.function, call.compiled)
     made.__kernels_call__ = call  # type: ignore[attr-defined]
     return made
 
@@ -76,7 +78,7 @@ def _generate(own: Callable[..., Any], function: Callable[..., Any], compiled: C
             shown.append("/")
     # The names of the code are the author's identifiers: nothing else can stand in a signature.
     source = _SOURCE.format(name="forward", parameters=", ".join(shown), names=", ".join(names))
-    space = {"_is_compiling": torch.compiler.is_compiling, "_compiled": compiled, "_function": function, **defaults}
+    space = {"_is_compiling": torch.compiler.is_dynamo_compiling, "_compiled": compiled, "_function": function, **defaults}
     exec(compile(source, f"<kernels: {getattr(own, '__qualname__', 'forward')}>", "exec"), space)
     made = space["forward"]
     for name in ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__"):
