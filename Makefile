@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
-CLIENTS ?= 1.10.2 1.21.0 1.33.0 2.4.0
+CLIENTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-pytorch test test-long test-clients fuzz fuzz-long bench install wheel format format-check tidy interface clean
@@ -20,7 +20,7 @@ help:
 	@echo 'make demo-pytorch  the same in PyTorch: the document of Layers as checks, SmolLM2 through transformers, a training'
 	@echo 'make test          all tests that take minutes'
 	@echo 'make test-long     what takes longer: every test, sanitizer and compiler, and fuzzing'
-	@echo 'make test-clients  one cache for us and for several versions of huggingface_hub (CLIENTS=…)'
+	@echo 'make test-clients  real clients in environments of their own: releases of huggingface_hub, transformers, PyTorch, Python (CLIENTS=…)'
 	@echo 'make fuzz          each fuzz target for $(FUZZ_SECONDS) seconds (FUZZ_SECONDS=…)'
 	@echo 'make fuzz-long     each fuzz target for ten minutes'
 	@echo 'make bench         the benchmarks, one JSON line a figure'
@@ -64,16 +64,9 @@ test-long: setup format-check
 	tools/without-aslr $(call check,tsan)
 	$(MAKE) fuzz FUZZ_SECONDS=60
 
-test-clients: setup $(CLIENTS:%=build/clients/%/ready)
+test-clients: setup
 	$(call build,release)
-	@for version in $(CLIENTS); do \
-	    python3 tests/hub/clients/cache_compat.py build/clients/$$version build/release || exit 1; \
-	done
-
-build/clients/%/ready:
-	python3 -m venv $(@D)
-	$(@D)/bin/pip install -q --disable-pip-version-check huggingface_hub==$*
-	touch $@
+	python/tests/clients/run $(CLIENTS)
 
 fuzz: setup
 	$(call build,fuzz)

@@ -4,55 +4,16 @@ import copy
 
 import pytest
 import torch
+from tiny_llama import TOKENS, logits, mapping, served, tiny, transformers  # noqa: F401
 
-transformers = pytest.importorskip("transformers")
-if not transformers.utils.is_kernels_available():
-    pytest.skip("this transformers wants another level of kernels", allow_module_level=True)
-
-import kernels  # noqa: E402
-from kernels import KernelizeFallback, LayerRepository, Mode, kernelize, register_kernel_mapping, use_kernel_mapping  # noqa: E402
-
-LAYERS = {"RMSNorm": "normalization", "SiLU": "activation", "rotary_pos_emb": "rotary"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def mapping(hub):
-    """Registered for the process, as users of CPUs do: KernelConfig knows no `cpu`."""
-    found = {layer: {"cpu": LayerRepository(f"kernels-community/{package}", layer_name=layer, version=">=0.0.4,<0.1.0")}
-             for layer, package in LAYERS.items()}
-    register_kernel_mapping(found)
-    yield found
-    register_kernel_mapping({}, inherit_mapping=False)
-
-
-def tiny(seed=0, **changes):
-    torch.manual_seed(seed)
-    config = transformers.LlamaConfig(**{
-        "vocab_size": 128, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 64} | changes)
-    return transformers.LlamaForCausalLM(config).eval()
+import kernels
+from kernels import KernelizeFallback, Mode, kernelize, use_kernel_mapping
 
 
 @pytest.fixture
 def saved(tmp_path):
     tiny().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
-
-
-TOKENS = torch.arange(24).reshape(2, 12)
-
-
-def logits(model):
-    with torch.inference_mode():
-        return model(input_ids=TOKENS).logits
-
-
-def served(model):
-    """Layer names by the number of modules that a kernel serves."""
-    counts = {}
-    for record in kernels.report(model).replaced:
-        counts[record.layer] = counts.get(record.layer, 0) + 1
-    return counts
 
 
 ALL = {"RMSNorm": 5, "SiLU": 2}

@@ -168,5 +168,5 @@ def test_libtvm_ffi_is_found_without_its_package(run_python):
 
 
 def test_without_its_package(run_python):
-    run_python("import sys; sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
-               "from kernels import _hooks; assert _hooks.tvm_ffi() is None and _hooks.framework() is None")  # fmt: skip
+    run_python("import sys; from kernels import _hooks; sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
+               "assert _hooks.tvm_ffi() is None and _hooks.framework() is None")  # fmt: skip

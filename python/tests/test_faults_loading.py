@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PACKAGE
 from package_files import write_package
 from test_locked import ACTIVATION, PROJECT, _commit, lock  # noqa: F401
 
@@ -77,11 +78,11 @@ def _install(site, name, lock=None):
         (info / "kernels.lock").write_bytes(lock.read_bytes())
 
 
-def test_fault_25_the_callers_lock_is_found(run_python, lock, tmp_path, build):
+def test_fault_25_the_callers_lock_is_found(run_python, lock, tmp_path):
     site = tmp_path / "site"
     _install(site, "has_lock", lock)
     _install(site, "has_none")
-    path = {"PYTHONPATH": f"{build / 'python'}:{site}"}
+    path = {"PYTHONPATH": f"{PACKAGE}:{site}"}
     done = run_python(
         "import has_lock, has_none, kernels\n"
         "module = has_lock.by_get()\n"
@@ -307,14 +308,14 @@ def test_fault_37_every_variant_is_in_the_sums_in_one_order(lock_program, hub, t
         assert list(kernel["variants"]) == sorted({*variants, here})
 
 
-def _command(build, *arguments):
-    env = dict(os.environ, PYTHONPATH=str(build / "python"))
+def _command(*arguments):
+    env = dict(os.environ, PYTHONPATH=str(PACKAGE))
     command = [sys.executable, "-X", "importtime", "-m", "kernels.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
-def test_fault_38_the_command_line_imports_nothing(build):
-    done = _command(build, "versions", "--help")
+def test_fault_38_the_command_line_imports_nothing():
+    done = _command("versions", "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: kernels versions ")
     assert not [
         line
@@ -340,6 +341,6 @@ def test_fault_38_no_verb_starts_python(hub, lock, tmp_path):  # noqa: F811
     assert len(logs) == 4 and not [log for log in logs if "libpython" in log]
 
 
-def test_fault_39_no_half_benchmark(build):
-    done = _command(build, "benchmark", ACTIVATION)
+def test_fault_39_no_half_benchmark():
+    done = _command("benchmark", ACTIVATION)
     assert done.returncode == 2 and "kernels.get_kernel" in done.stderr

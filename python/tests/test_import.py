@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PACKAGE
 
 NOTHING = """
 import sys
@@ -29,7 +30,8 @@ def test_no_file_of_a_cache_and_no_socket(run_python, tmp_path):
     lines = trace.read_text().splitlines()
     assert any("_kernels.abi3.so" in line for line in lines)  # it saw the import
     wrong = [line for line in lines if re.search(r"socket\(|connect\(|/hf/|/state|libtvm_ffi|libcurl|libcuda|/proc/|/sys/", line)]
-    wrong = [line for line in wrong if "strace" not in line and "/sys/fs" not in line]
+    # of the C library and of the interpreter: their memory
+    wrong = [line for line in wrong if "strace" not in line and "/sys/fs" not in line and "/overcommit_memory" not in line]
     assert not wrong, "\n".join(wrong[:20])
 
 
@@ -48,14 +50,17 @@ def test_a_sub_interpreter_is_refused(run_python):
                "inside = interpreters.create()\n"
                "code = 'import sys\\nsys.path[:] = ' + repr(sys.path) + '''\\n"
                "try:\\n    import kernels._kernels\\nexcept ImportError as error:\\n"
-               "    assert 'accepted is the main one' in str(error), error\\nelse:\\n    raise AssertionError('imported')\\n'''\n"
-               "interpreters.run_string(inside, code)\n"
+               "    told = str(error)\\n"
+               "    assert 'accepted is the main one' in told or 'not support loading in subinterpreters' in told, told\\n"
+               "else:\\n    raise AssertionError('imported')\\n'''\n"
+               "failed = interpreters.run_string(inside, code)\n"
+               "assert failed is None, failed\n"
                "import kernels._kernels\n")  # fmt: skip
 
 
 @pytest.mark.parametrize("flags", [(), ("-O",), ("-I",), ("-W", "error")])
-def test_flags_of_the_interpreter(build, flags, tmp_path):
-    code = f"import sys; sys.path.insert(0, {str(build / 'python')!r}); import kernels, kernels.errors, kernels._kernels"
+def test_flags_of_the_interpreter(flags, tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE)!r}); import kernels, kernels.errors, kernels._kernels"
     done = subprocess.run([sys.executable, *flags, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

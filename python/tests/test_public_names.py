@@ -6,6 +6,7 @@ import pickle
 import sys
 
 import pytest
+from conftest import PACKAGE
 
 import kernels
 
@@ -69,10 +70,10 @@ def test_without_torch_all_names_are_there(run_python):
     run_python("import sys\nsys.modules['torch'] = None\nfrom kernels import *\nimport kernels.layer\nfrom kernels.layer import *")
 
 
-def test_type_checkers_see_what_is_there(build):
+def test_type_checkers_see_what_is_there():
     import ast
 
-    stub = ast.parse((build / "python" / "kernels" / "__init__.pyi").read_text())
+    stub = ast.parse((PACKAGE / "kernels" / "__init__.pyi").read_text())
     names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names | {"__version__"} == set(kernels.__all__)
 

@@ -8,16 +8,17 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PACKAGE
 
 HERE = pathlib.Path(__file__).resolve().parent / "typing"
 
 
 # PyTorch takes a type checker a minute.
 @pytest.fixture(scope="module")
-def mypy(build, tmp_path_factory):
+def mypy(tmp_path_factory):
     pytest.importorskip("mypy", reason="mypy is not installed")
     def run(*files):
-        environment = os.environ | {"MYPYPATH": str(build / "python")}
+        environment = os.environ | {"MYPYPATH": str(PACKAGE)}
         command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path_factory.mktemp("mypy"), "--no-error-summary"]
         said = subprocess.run([*command, *files], capture_output=True, text=True, env=environment, check=False).stdout
         # As installed: of the package itself a checker says nothing then.
@@ -42,9 +43,9 @@ def test_what_is_refused(mypy):
     assert all(found[number] & expected[number] for number in expected), found
 
 
-def test_the_stub_has_the_public_names(build):
+def test_the_stub_has_the_public_names():
     import kernels
 
-    tree = ast.parse((build / "python" / "kernels" / "__init__.pyi").read_text())
+    tree = ast.parse((PACKAGE / "kernels" / "__init__.pyi").read_text())
     names = {alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names | {"__version__"} == set(kernels.__all__)
