@@ -118,17 +118,19 @@ int kpy_borrow(PyObject *object, kpy_borrowed *out)
     if (is < 0)
         return -1;
     if (is)
-        is = refuse_lazy(object) < 0 ||
-                     out->api->dltensor_from_py_object_no_sync(object, &out->tensor) != 0
-                 ? -1
-                 : 1;
+        is = refuse_lazy(object) < 0 ? -1 : 1;
     else
         is = borrow_capsule(object, out);
-    if (is > 0 && complete(out) < 0)
-        is = -1;
     if (is < 0)
         kpy_borrowed_release(out);
     return is;
+}
+
+int kpy_borrowed_read(PyObject *object, kpy_borrowed *out)
+{
+    if (out->api && out->api->dltensor_from_py_object_no_sync(object, &out->tensor) != 0)
+        return -1;
+    return complete(out);
 }
 
 void kpy_borrowed_release(kpy_borrowed *borrowed)

@@ -14,6 +14,9 @@ typedef struct kpy_borrowed {
 
 // Begin with zeros. 1; 0: the object is no tensor; -1 with an exception. Release it when it gave 1.
 int kpy_borrow(PyObject *object, kpy_borrowed *out);
+// Where its memory is, of an object that gave 1: once all were borrowed, since objects run Python meanwhile, which may move the memory of
+// others. 0, or -1 with an exception.
+int kpy_borrowed_read(PyObject *object, kpy_borrowed *out);
 // Zeros are fine.
 void kpy_borrowed_release(kpy_borrowed *borrowed);
 size_t kpy_borrowed_bytes(const kpy_borrowed *borrowed); // 0 for zeros

@@ -149,6 +149,10 @@ static PyObject *call(PyObject *object, PyObject *args, PyObject *kwargs)
         if (read_arg(self, done, PyTuple_GetItem(args, (Py_ssize_t)done), &tensors[done],
                      &values[done]) < 0)
             goto done;
+    for (size_t i = 0; i < count; ++i)
+        if (values[i].type == KN_VALUE_TENSOR &&
+            kpy_borrowed_read(PyTuple_GetItem(args, (Py_ssize_t)i), &tensors[i]) < 0)
+            goto done;
     out = call_with(self, values, tensors, count);
 done:
     for (size_t i = 0; tensors && i < done; ++i)

@@ -337,26 +337,32 @@ kn_status kpy_walk(void *user, kn_host_visit_fn visit, void *data, kn_error *err
     return st;
 }
 
+// A module's name as text; "?" for one that is none. What Python writes into *size then depends on its version.
+static const char *name_text(const kpy_module *m, size_t *size)
+{
+    Py_ssize_t n;
+    const char *text = PyUnicode_AsUTF8AndSize(m->name, &n);
+    *size = text ? (size_t)n : 1;
+    if (!text)
+        PyErr_Clear();
+    return text ? text : "?";
+}
+
 size_t kpy_path(void *user, void *module, char *out, size_t size)
 {
     kpy_run *run = user;
     const bool taken = kpy_run_take(run);
-    size_t length = 0;
+    size_t length = 0, n;
     for (const kpy_module *m = module; m->name; m = m->parent) {
-        Py_ssize_t n = 1;
-        if (!PyUnicode_AsUTF8AndSize(m->name, &n))
-            PyErr_Clear(); // no text: "?"
-        length += (size_t)n + (m->parent->name != NULL);
+        name_text(m, &n);
+        length += n + (m->parent->name != NULL);
     }
     size_t end = length;
     if (length < size) {
         for (const kpy_module *m = module; m->name; m = m->parent) {
-            Py_ssize_t n = 1;
-            const char *text = PyUnicode_AsUTF8AndSize(m->name, &n);
-            if (!text)
-                PyErr_Clear();
-            end -= (size_t)n;
-            memcpy(out + end, text ? text : "?", (size_t)n);
+            const char *text = name_text(m, &n);
+            end -= n;
+            memcpy(out + end, text, n);
             if (m->parent->name)
                 out[--end] = '.';
         }

@@ -56,6 +56,21 @@ def test_any_producer(kernel):
         function(y, Producer(x, error=RuntimeError("not today")))
 
 
+def test_an_argument_may_move_the_memory_of_another(kernel):
+    torch = pytest.importorskip("torch")
+    x, y = numpy.ones((2, 4), numpy.float32), torch.zeros(2, 2)
+    before = y.detach()  # the old memory stays, so that who writes there is seen
+
+    class Moving(Producer):
+        def __dlpack__(self, **options):
+            y.set_(torch.zeros(2, 2))
+            return super().__dlpack__(**options)
+
+    kernel.function("silu_and_mul")(y, Moving(x))
+    numpy.testing.assert_allclose(y.numpy(), _silu_and_mul(x), rtol=1e-5)
+    assert not before.any()
+
+
 @pytest.mark.parametrize("bad", ["text", b"bytes", object(), [1], 1 << 70])
 def test_what_is_no_argument(kernel, bad):
     with pytest.raises((TypeError, OverflowError)):

@@ -65,6 +65,8 @@ def test_names_are_any_text():
     m = nn.Module()
     m.add_module("größe 名", Scale())
     assert paths(m) == ["größe 名"]
+    m._modules["\udc80"], m._modules[5] = nn.Sequential(Scale()), Scale()  # no text at all
+    assert paths(m) == ["größe 名", "?.0", "?"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
