@@ -83,6 +83,9 @@ class _Loader:
         from importlib.machinery import ExtensionFileLoader
 
         kernel = self.package.kernel
+        for file in kernel.files:  # the dynamic linker opens what it needs beside it, whatever that is called
+            if not file.endswith(".py"):
+                kernel.check_file(file)
         path = kernel.check_file(self.file)
         self._extension = ExtensionFileLoader(spec.name, path)
         module = self._extension.create_module(spec)

@@ -179,6 +179,22 @@ def test_an_extension_finds_its_sibling_in_the_cache(hub, run_python, tmp_path):
     run_python(code, env={"HF_ENDPOINT": hub.url, "KERNELS_TRUSTED_ENDPOINTS": hub.url})
 
 
+def test_a_sibling_that_was_changed_is_not_opened(tmp_path):
+    sibling = compiled(tmp_path, "libsibling.so", "int sibling(void) { return 42; }\n")
+    extension = compiled(tmp_path, "_ext.abi3.so", EXTENSION, "-L.", "-l:libsibling.so", "-Wl,-rpath,$ORIGIN")
+    files = {"__init__.py": "", "libsibling.so": sibling, "_ext.abi3.so": extension}
+    variant = write_package(tmp_path / "package", files, id=f"_sibling_{os.getpid()}")
+    module = kernels.get_local_kernel(tmp_path / "package")
+    (variant / "libsibling.so").unlink()
+    other = compiled(tmp_path, "libsibling.so", "int sibling(void) { return 7; }\n")
+    (variant / "libsibling.so").write_bytes(other)
+    with pytest.raises(UntrustedError, match="libsibling.so"):
+        importlib.import_module(f"{module.__name__}._ext")
+    assert str(variant) not in open("/proc/self/maps").read()
+    (variant / "libsibling.so").write_bytes(sibling)
+    assert importlib.import_module(f"{module.__name__}._ext").answer() == 42
+
+
 @pytest.mark.parametrize(
     "name", ["colorsys", "json", "builtins", "torch", "kernels", "pytest", "a-b", "class", "a.b", "1x"]
 )
