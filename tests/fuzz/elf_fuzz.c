@@ -31,7 +31,7 @@ static void look_at(const kni_elf *elf)
     }
     for (size_t i = 1; i < elf->n_loads; ++i)
         FUZZ_CHECK(elf->loads[i].address >= elf->loads[i - 1].address);
-    kni_elf_check_needs(elf, "f", NULL);
+    kni_elf_check_needs(elf, "f", NULL, NULL);
     kni_elf_check_runs(elf, "f", "x86_64", (kni_elf_version){2, 36, 0}, NULL);
 }
 
