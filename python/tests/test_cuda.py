@@ -11,14 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-if not torch.cuda.is_available():
-    pytest.skip("no CUDA device", allow_module_level=True)
-if not shutil.which("nvcc"):
-    pytest.skip("no nvcc to build the test's kernel with", allow_module_level=True)
+import kernels
+from kernels import CUDAProperties, Device, LocalLayerRepository, Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
 
-import kernels  # noqa: E402
-from kernels import (  # noqa: E402
-    CUDAProperties, Device, LocalLayerRepository, Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping)
+pytestmark = pytest.mark.skipif(not (torch.cuda.is_available() and shutil.which("nvcc")),
+                                reason="needs a CUDA device, and nvcc to build the test's kernel with")
 
 SOURCE = pathlib.Path(__file__).resolve().parent / "packages" / "cuda-silu" / "silu.cu"
 LAYER = {"signature": "(x: f32 rows[..., 2*d]) -> (y: x.dtype [..., d])", "forward": "silu_and_mul(y, x)",
