@@ -274,6 +274,16 @@ def test_fault_18_every_decision_can_be_read(caplog):
     assert [(r.path, r.outcome) for r in report(m).records] == [("0", "fallback"), ("1.scale", "fallback")]
 
 
+def test_fault_18_is_warned_of_once(caplog):
+    """In a row; the host's handles of classes are other ones in each call."""
+    m, held = nn.Sequential(Scale(), Block()), []
+    with caplog.at_level(logging.WARNING), use_kernel_mapping({}, inherit_mapping=False):
+        for n in range(8):
+            kernelize(m, mode=Mode.INFERENCE, device="cpu")
+            held.append([bytearray(size) for size in range(32, 256, 8) for _ in range(10 * n)])
+    assert len(caplog.records) == 1, caplog.text
+
+
 def test_fault_19_the_root_logger_is_left_alone(run_python):
     code = """
         import logging, sys

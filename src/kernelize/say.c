@@ -45,6 +45,14 @@ void kni_say_decisions(kn_context *ctx, const kn_plan *plan, const kni_tally *ta
         say_decision(kni_context_log(ctx), plan, tallies, i);
 }
 
+// By its name: a host's handle of a class may be another in each run.
+static uint64_t add_text(uint64_t hash, const char *text)
+{
+    for (; *text; ++text)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u; // FNV-1a
+    return hash;
+}
+
 void kni_say_nothing_replaced(kn_context *ctx, const kni_request *request, const kn_plan *plan,
                               const char *advice)
 {
@@ -57,8 +65,9 @@ void kni_say_nothing_replaced(kn_context *ctx, const kni_request *request, const
         picture = 0; // something is served, or the caller chose
     for (size_t i = 0; picture && i < plan->n_decisions; ++i) {
         const kni_decision *d = plan->decisions[i];
-        picture = picture * 31 + kni_question_hash(d->cls, d->state, d->device, d->device_index) +
-                  d->rule;
+        picture = add_text(add_text(picture, d->class_name), d->layer);
+        picture =
+            picture * 31 + kni_question_hash(NULL, d->state, d->device, d->device_index) + d->rule;
     }
     if (!kni_warn_once(ctx, picture))
         return;
