@@ -139,8 +139,9 @@ typedef struct kn_host {
     void *user;
     // What packages can be imported by the host; NULL: none.
     const kn_framework *framework;
-    // Loads a layer of the host's own kind, and holds the class against any layer. Error: KN_ERR_LAYER (they contradict each other: an
-    // error whatever the fallback is), every other status is a case of CANNOT_LOAD. NULL: native layers alone, by their signatures.
+    // Loads a layer of the host's own kind, and holds the class against any layer. Error: KN_ERR_LAYER (they contradict each other) and
+    // KN_ERR_CANCELLED are errors whatever the fallback is, every other status is a case of CANNOT_LOAD. NULL: native layers alone, by
+    // their signatures.
     kn_status (*load)(void *user, void *cls, const kn_host_candidate *candidate, kn_host_layer *out,
                       kn_error *err);
     // What a binding is. Required by kn_report_host.

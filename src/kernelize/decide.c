@@ -83,6 +83,9 @@ static const char *last_admits(const kn_trace *trace, size_t from)
 kn_status kni_cannot_load(const kni_request *request, kni_decision *d, size_t from,
                           kn_status status, kn_error *why, kn_error *err)
 {
+    if (status ==
+        KN_ERR_CANCELLED) // nobody asked for a model without its kernels: the whole call is over
+        return kni_error_move(err, why);
     // The trace may lie in the plan: the entry's text is copied before the trace is touched again.
     const bool whole =
         kni_set(&d->reason, kn_error_text(why)) && kni_set(&d->admits, last_admits(d->trace, from));

@@ -41,7 +41,7 @@ void kni_fall_back(const kni_request *request, kni_decision *decision, uint32_t 
                    kn_status status);
 
 // The same by CANNOT_LOAD, for the reason in `why`, which is emptied. from: where loading begins in the trace.
-// Returns KN_OK, or KN_ERR_NO_MEMORY.
+// Returns KN_OK, or KN_ERR_NO_MEMORY, or KN_ERR_CANCELLED where that is the reason.
 kn_status kni_cannot_load(const kni_request *request, kni_decision *decision, size_t from,
                           kn_status status, kn_error *why, kn_error *err);
 
