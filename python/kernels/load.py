@@ -127,7 +127,7 @@ def module_of(
             validate_dependencies(metadata.python_name or kernel.repo_id, metadata.python_depends, metadata.backend)
             load_dependencies(kernel, metadata, backend)
         module = import_kernel(kernel, package_name)
-    if getattr(module.__spec__, "_initializing", False):  # its own code asks for it, by way of another kernel
+    if getattr(getattr(module, "__spec__", None), "_initializing", False):  # its own code asks for it, by way of another kernel
         return module
     info = RepoInfo(kernel.repo_id, kernel.revision) if kernel.repo_id else None
     _loaded_kernels.setdefault(Path(kernel.dir), LoadedKernel(metadata, module, info))

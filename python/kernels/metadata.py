@@ -69,7 +69,7 @@ class Metadata:
             backend=backend.get("type") if isinstance(backend, dict) else backend,
             archs=tuple(backend.get("archs") or ()) if isinstance(backend, dict) else (),
             python_depends=tuple(data.get("python-depends") or ()),
-            kernel_depends=tuple(_kernel_dependency(entry) for entry in data.get("kernel-depends") or ()),
+            kernel_depends=_kernel_dependencies(data.get("kernel-depends") or []),
             data=data,
         )
 
@@ -94,14 +94,29 @@ class Metadata:
     @property
     def dirty(self) -> list[str]:
         """Which sources had changes that were not committed when the kernel was built."""
-        provenance = self.data.get("provenance") or {}
         parts = (("kernel", "kernel source"), ("kernel-builder", "kernel-builder"))
-        return [words for key, words in parts if (provenance.get(key) or {}).get("dirty")]
+        provenance = _table(self.data.get("provenance"))
+        return [words for key, words in parts if _table(provenance.get(key)).get("dirty")]
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _kernel_dependencies(entries: Any) -> tuple[KernelDependency, ...]:
+    if not isinstance(entries, list):
+        raise ValueError(f"Cannot parse metadata: kernel-depends: accepted is an array, not {type(entries).__name__}")
+    return tuple(_kernel_dependency(entry) for entry in entries)
 
 
 def _kernel_dependency(entry: Any) -> KernelDependency:
-    keys = {"repo-id", "version", "revision"}
-    if not isinstance(entry, dict) or set(entry) - keys or "repo-id" not in entry or len(entry) > 2:
+    kinds = {"repo-id": str, "version": (int, str), "revision": str}
+    if (
+        not isinstance(entry, dict)
+        or not all(isinstance(value, kinds.get(key, ())) for key, value in entry.items())
+        or "repo-id" not in entry
+        or len(entry) > 2
+    ):
         raise ValueError(
             f"Cannot parse metadata: kernel-depends has {entry!r}: accepted are repo-id and one of version and revision"
         )
@@ -119,8 +134,9 @@ def validate_dependencies(module_name: str, depends: tuple[str, ...], backend: s
     known = _GENERAL | _BY_BACKEND.get(backend or "", {})
     for name in depends:
         if name not in known:
+            shown = name if name.isprintable() else repr(name)  # it is the package's, and may go to a terminal
             raise ValueError(
-                f"Kernel module `{module_name}` uses unsupported kernel dependency: {name}, "
+                f"Kernel module `{module_name}` uses unsupported kernel dependency: {shown}, "
                 f"allowed dependencies: {', '.join(sorted(known))}"
             )
         package = known[name]

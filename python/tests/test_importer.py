@@ -206,6 +206,11 @@ def test_an_id_that_would_shadow_is_refused(tmp_path, name):
     assert sys.modules.get(name) is before
 
 
+def test_a_module_may_put_an_object_in_its_place(made):
+    module = made({"__init__.py": "import sys\n\n\nclass P:\n    x = 1\n\n\nsys.modules[__name__] = P()\n"})
+    assert module.x == 1 and type(module).__name__ == "P"
+
+
 def test_what_fails_leaves_nothing(tmp_path):
     name = f"_fails_{os.getpid()}"
     code = "from . import layers\nfrom .sub import deep\nraise OSError('no')\n"

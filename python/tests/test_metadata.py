@@ -17,6 +17,8 @@ from kernels.metadata import Metadata, validate_dependencies
     ('{"backend": {"type": "cuda", "archs": ["9.0"]}}', "archs", ("9.0",)),
     ('{"provenance": {"kernel": {"commit": "0", "dirty": false}, "kernel-builder": {"version": "1"}}}', "dirty", []),
     ('{"provenance": {"kernel": {"commit": "0", "dirty": true}}}', "dirty", ["kernel source"]),
+    ('{"provenance": [1]}', "dirty", []),
+    ('{"provenance": {"kernel": [1]}}', "dirty", []),
     ('{"future": [1]}', "license", None),
 ])  # fmt: skip
 def test_fields(text, field, value):
@@ -26,6 +28,8 @@ def test_fields(text, field, value):
 @pytest.mark.parametrize("text", [
     "", "[]", "{", '{"kernel-depends": [{}]}', '{"kernel-depends": [{"repo-id": "a/b", "other": 1}]}',
     '{"kernel-depends": [{"repo-id": "a/b", "version": 1, "revision": "main"}]}',
+    '{"kernel-depends": 5}', '{"kernel-depends": {"a/b": 1}}', '{"kernel-depends": [{"repo-id": 5}]}',
+    '{"kernel-depends": [{"repo-id": "a/b", "revision": ["main"]}]}', '{"kernel-depends": [{"repo-id": "a/b", "version": {}}]}',
 ])  # fmt: skip
 def test_what_is_none(text):
     with pytest.raises(ValueError, match="Cannot parse metadata"):
@@ -35,6 +39,7 @@ def test_what_is_none(text):
 @pytest.mark.parametrize("depends, backend, kind, message", [
     (("no-such-thing",), "cpu", ValueError, "Kernel module `m` uses unsupported kernel dependency: no-such-thing"),
     (("torch",), "cpu", ValueError, "unsupported kernel dependency: torch"),
+    (("\x1b[2J\n\u202e",), "cpu", ValueError, r"unsupported kernel dependency: '\\x1b\[2J\\n\\u202e', allowed"),
     (("nvidia-cutlass-dsl",), "cpu", ValueError, "unsupported kernel dependency: nvidia-cutlass-dsl"),
     (("nvidia-cutlass-dsl",), "cuda", ImportError, "Kernel module `m` requires Python dependency `nvidia-cutlass-dsl`"),
     (("helion",), "cpu", ImportError, "Kernel module `m` requires Python dependency `helion`"),
