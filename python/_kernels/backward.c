@@ -183,17 +183,19 @@ static int run_backward(kpy_call *call, const kpy_torch *torch, PyObject *const 
     b->values.args.n_inputs = call->n_inputs;
     b->values.args.n_members = call->n_members;
     if (go > 0)
-        go = kpy_values_check(call, torch, &b->values);
-    if (go > 0)
         go = kpy_values_check(call, torch, &b->saved);
+    if (go > 0)
+        go = kpy_values_check(call, torch, &b->values);
     if (go > 0)
         go = kn_layer_infer(call->layer, &b->values.args, outputs, NULL) == KN_FITS;
     if (go > 0)
         go = take_gradients(call, torch, lists[2], outputs, b);
-    if (go > 0) // again: making gradients dense lets other threads in
-        go = kpy_values_check(call, torch, &b->values);
-    if (go > 0)
-        go = kpy_values_check(call, torch, &b->came);
+    // Again: making gradients dense lets other threads in. All are asked before the memory of any is looked at.
+    kpy_values *const all[] = {&b->values, &b->saved, &b->came};
+    for (size_t i = 0; i < KN_LEN(all) && go > 0; ++i)
+        go = kpy_values_ask(torch, all[i]);
+    for (size_t i = 0; i < KN_LEN(all) && go > 0; ++i)
+        go = kpy_values_read(call, torch, all[i]);
     if (go <= 0)
         return go;
     kni_backward_args args = {.forward = b->values.args,

@@ -69,7 +69,9 @@ int kpy_values_inputs(const kpy_call *call, const kpy_torch *torch, PyObject *co
 int kpy_values_put(const kpy_torch *torch, PyObject *object, kn_value *slot, kpy_values *values);
 int kpy_values_members(const kpy_call *call, const kpy_torch *torch, PyObject *module,
                        kpy_values *values);
-// What their memory says, and that the guard admits it.
+// What PyTorch says of them, which lets others in; then what their memory says, which does not. The third is both.
+int kpy_values_ask(const kpy_torch *torch, kpy_values *values);
+int kpy_values_read(kpy_call *call, const kpy_torch *torch, kpy_values *values);
 int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values);
 void kpy_values_dispose(kpy_values *values);
 // A refusal as an exception, for calls that must not fall back. NULL.

@@ -42,7 +42,7 @@ static PyType_Spec spec = {.name = "kernels._kernels.FallbackCounter",
                            .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                            .slots = slots};
 
-// The counts of a module, borrowed; NULL without an exception when there are none and none are to be made.
+// The counts of a module, a new reference: Python code of others may run while they are used. NULL without an exception when there are none and none are to be made.
 static PyObject *find_counts(PyObject *module, bool make)
 {
     PyObject *dict = PyObject_GenericGetDict(module, NULL);
@@ -51,13 +51,13 @@ static PyObject *find_counts(PyObject *module, bool make)
     PyObject *found = PyDict_GetItemWithError(dict, key);
     PyObject *counts = NULL;
     if (found && Py_TYPE(found) == (PyTypeObject *)counter_type) {
-        counts = ((counter *)found)->counts;
+        counts = Py_NewRef(((counter *)found)->counts);
     } else if (make && !PyErr_Occurred()) {
         counter *c = (counter *)kpy_new(counter_type);
         if (c) {
             c->counts = PyDict_New();
             if (c->counts && PyDict_SetItem(dict, key, (PyObject *)c) == 0)
-                counts = c->counts;
+                counts = Py_NewRef(c->counts);
             Py_DECREF(c); // the dictionary's
         }
     }
@@ -70,12 +70,12 @@ int kpy_count_text(PyObject *module, PyObject *reason)
     PyObject *counts = find_counts(module, true);
     if (!counts)
         return -1;
-    PyObject *before = PyDict_GetItemWithError(counts, reason);
-    if (!before && PyErr_Occurred())
-        return -1;
-    PyObject *after = PyLong_FromLongLong(before ? PyLong_AsLongLong(before) + 1 : 1);
+    PyObject *before = PyDict_GetItemWithError(counts, reason), *after = NULL;
+    if (before || !PyErr_Occurred())
+        after = PyLong_FromLongLong(before ? PyLong_AsLongLong(before) + 1 : 1);
     const int st = after ? PyDict_SetItem(counts, reason, after) : -1;
     Py_XDECREF(after);
+    Py_DECREF(counts);
     return st;
 }
 
@@ -93,6 +93,7 @@ uint64_t kpy_fallbacks(PyObject *module, kn_mismatch_reason reason)
     PyObject *n = counts ? PyMapping_GetItemString(counts, kn_mismatch_reason_text(reason)) : NULL;
     const unsigned long long value = n ? PyLong_AsUnsignedLongLong(n) : 0;
     Py_XDECREF(n);
+    Py_XDECREF(counts);
     PyErr_Clear();
     return value;
 }
@@ -103,7 +104,9 @@ static PyObject *fallback_counts(PyObject *self, PyObject *module)
     PyObject *counts = find_counts(module, false);
     if (PyErr_Occurred())
         return NULL;
-    return counts ? PyDict_Copy(counts) : PyDict_New();
+    PyObject *copy = counts ? PyDict_Copy(counts) : PyDict_New();
+    Py_XDECREF(counts);
+    return copy;
 }
 
 static PyMethodDef functions[] = {

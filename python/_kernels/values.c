@@ -156,7 +156,7 @@ static int refuse_device(const DLTensor *t, kpy_values *values)
     return 0;
 }
 
-int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values)
+int kpy_values_ask(const kpy_torch *torch, kpy_values *values)
 {
     // Tensors with the negative bit look like others in DLPack. Those with the conjugate bit are complex, which no layer takes.
     for (int32_t i = 0; i < values->n_tensors; ++i) {
@@ -166,6 +166,11 @@ int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values)
         if (negative != 0)
             return negative < 0 ? -1 : 0;
     }
+    return 1;
+}
+
+int kpy_values_read(kpy_call *call, const kpy_torch *torch, kpy_values *values)
+{
     // From here to the allocation of results nothing lets other threads in.
     for (int32_t i = 0; i < values->n_tensors; ++i) {
         DLTensor *t = &values->dl[i];
@@ -187,6 +192,12 @@ int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values)
         }
     }
     return 1;
+}
+
+int kpy_values_check(kpy_call *call, const kpy_torch *torch, kpy_values *values)
+{
+    const int go = kpy_values_ask(torch, values);
+    return go > 0 ? kpy_values_read(call, torch, values) : go;
 }
 
 PyObject *kpy_values_raise(const kpy_call *call, const kpy_values *values)

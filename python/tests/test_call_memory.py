@@ -8,6 +8,7 @@ import pytest
 import torch
 from call_layers import Layer, Norm, changed, norm, silu  # noqa: F401
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from kernels import _kernels
 
@@ -106,6 +107,36 @@ def test_call_is_collected(build):
     del own, call
     gc.collect()
     assert gone() is None
+
+
+def test_counts_that_go_while_they_are_used(silu):
+    class Key(str):
+        def __hash__(self):
+            module.__dict__.pop("_kernel_fallbacks", None)
+            return str.__hash__(self)
+
+    module = nn.Module()
+    for _ in range(50):
+        silu.call.count(module, "a reason")
+        silu.call.count(module, Key("a reason"))
+    assert _kernels.fallback_counts(module) in ({}, {"a reason": 1})
+
+
+def test_memory_that_moves_before_a_backward(build):
+    call = _kernels.Call(_kernels.HostKernel(str(build / "packages" / "activation"), "SiluAndMul"), lambda m, x: x)
+    x, gradient = torch.ones(1, 4), torch.ones(1, 2)
+    before = x.detach()  # the old memory stays, so that who reads there is seen
+
+    class Moving(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            with torch._C.DisableTorchFunction():
+                if function.__name__ == "is_neg" and args[0] is gradient:
+                    x.set_(torch.zeros(1, 4))
+                return function(*args, **(kwargs or {}))
+
+    with Moving():
+        (found,) = call.run_backward((x,), None, (gradient,), (True,))
+    assert before.all() and not x.any() and not found.any()
 
 
 def run_threads(work, n=4):
