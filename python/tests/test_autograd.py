@@ -286,6 +286,20 @@ def test_saved_tensor_hooks_see_what_is_saved():
     assert module.weight.grad is not None
 
 
+def test_a_backward_that_the_kernel_refuses_is_the_own_forwards_and_counted():
+    """What comes back of the saved tensors has the negative bit: the kernel would read other numbers."""
+    module, own, _ = pair(RMSNorm, 8)
+    x = torch.randn(3, 8, requires_grad=True)
+    same = x.detach().clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: -t.detach(), torch._neg_view):
+        y = module(x)
+    y.pow(2).sum().backward()
+    own(same).pow(2).sum().backward()
+    torch.testing.assert_close(x.grad, same.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module.weight.grad, own.weight.grad, rtol=1e-4, atol=1e-5)
+    assert _kernels.fallback_counts(module) == {"gradients": 1}
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_and_scaled_losses(dtype):
     norm, own_norm, _ = pair(RMSNorm, 8)
