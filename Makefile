@@ -6,6 +6,7 @@ DESTDIR ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
 CLIENTS ?=
+PEERS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-pytorch test test-long test-clients fuzz fuzz-long bench install wheel format format-check tidy interface clean
@@ -23,7 +24,7 @@ help:
 	@echo 'make test-clients  real clients in environments of their own: releases of huggingface_hub, transformers, PyTorch, Python (CLIENTS=…)'
 	@echo 'make fuzz          each fuzz target for $(FUZZ_SECONDS) seconds (FUZZ_SECONDS=…)'
 	@echo 'make fuzz-long     each fuzz target for ten minutes'
-	@echo 'make bench         the benchmarks, one JSON line a figure'
+	@echo 'make bench         the benchmarks, one JSON line a figure (PEERS="0.17.2=/venv/bin/python …": also other releases of kernels)'
 	@echo 'make install       headers, library, command line program (PREFIX=$(PREFIX), DESTDIR=…)'
 	@echo 'make wheel         the Python distribution kernels, in dist/ (KERNELS_LEVEL=0.16.2: another level)'
 	@echo 'make format        formats the sources; format-check only looks'
@@ -79,6 +80,9 @@ bench: setup
 	@$(call build,release) >&2
 	@for program in build/release/bin/bench_*; do "$$program" || exit 1; done
 	@bench/hub/bench_hub.py build/release
+	@.venv/bin/python bench/python/bench_python.py build/release $(PEERS)
+	@.venv/bin/python bench/python/call.py build/release
+	@.venv/bin/python bench/python/compile.py build/release
 
 install: setup
 	cmake --preset release --log-level=WARNING -DCMAKE_INSTALL_PREFIX='$(PREFIX)'

@@ -1,13 +1,17 @@
-"""One measurement, in whichever environment this runs: `python rows.py ROW [ARGUMENT…]` prints seconds (or bytes) as JSON.
+"""rows.py ROW [ARGUMENT…]: one measurement, in whichever environment this runs. Prints seconds (or bytes) as JSON.
 
 It uses what every release of `kernels` has, so that the same lines measure all of them.
 """
 
+import ctypes
 import gc
+import importlib.metadata
+import inspect
 import json
 import sys
 import time
 import tracemalloc
+import types
 
 
 def best(call, rounds, calls=1):
@@ -39,24 +43,21 @@ def classes():
 
 
 def repository(kernel):
-    """A repository object of one's own; what load() gives differs between releases."""
-    import types
-
-    import kernels
-
-    layer_is_loaded = int(kernels.__version__.split(".")[1]) >= 12 if hasattr(kernels, "__version__") else False
+    """A repository object of one's own. load() gives the layer; in early releases, the kernel that has it."""
+    minor = int(importlib.metadata.version("kernels").split(".")[1])
+    loaded = kernel if minor >= 12 else types.SimpleNamespace(layers=types.SimpleNamespace(Kernel=kernel))
 
     class Repository:
         layer_name = "Kernel"
 
         def load(self):
-            return kernel if layer_is_loaded else types.SimpleNamespace(layers=types.SimpleNamespace(Kernel=kernel))
+            return loaded
 
         def __hash__(self):
-            return 1
+            return id(kernel)
 
         def __eq__(self, other):
-            return type(other) is type(self)
+            return self is other
 
         def __str__(self):
             return "bench"
@@ -68,42 +69,65 @@ def walk(n):
     """kernelize of n extensible modules whose kernel is loaded, each time for another mode; per module."""
     import torch
     from kernels import Mode, kernelize, register_kernel_mapping, replace_kernel_forward_from_hub
+
     Layer, Kernel = classes()
+    _, Other = classes()
     replace_kernel_forward_from_hub(Layer, "Layer")
     model = torch.nn.ModuleList(torch.nn.ModuleList(Layer() for _ in range(100)) for _ in range(n // 100))
-    register_kernel_mapping({"Layer": {"xpu": repository(Kernel)}})
     modes = [Mode.INFERENCE, Mode.TRAINING]
+    register_kernel_mapping({"Layer": {"xpu": dict(zip(modes, (repository(Kernel), repository(Other))))}})
 
     def call():
         modes.reverse()
         kernelize(model, mode=modes[0], device="xpu")
-    call()
-    call()
+
+    forwards = []
+    for _ in modes:  # each time every module is written
+        call()
+        forwards.append({module.forward.__func__ for module in model.modules() if isinstance(module, Layer)})
+    assert all(len(each) == 1 for each in forwards) and forwards[0] != forwards[1], forwards
     gc.collect()
     gc.disable()
-    return best(call, 7) / n
+    return best(call, max(5, min(40, 300_000 // n))) / n
+
+
+def _malloc_bytes():
+    class Info(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keep".split()]
+
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = Info
+    info = ask()
+    return info.uordblks + info.hblkhd
 
 
 def memory(n):
-    """Bytes that kernelize adds to a module."""
+    """Bytes that kernelize adds to a module: those of Python's objects, and what else is allocated. Large objects count twice."""
     import torch
     from kernels import Mode, kernelize, register_kernel_mapping, replace_kernel_forward_from_hub
+
     Layer, Kernel = classes()
     replace_kernel_forward_from_hub(Layer, "Layer")
     register_kernel_mapping({"Layer": {"xpu": repository(Kernel)}})
     kernelize(torch.nn.ModuleList([Layer()]), mode=Mode.INFERENCE, device="xpu")
-    model = torch.nn.ModuleList(Layer() for _ in range(n))
-    gc.collect()
+
+    def added(count):
+        model = torch.nn.ModuleList(Layer() for _ in range(n))
+        gc.collect()
+        before = count()
+        kernelize(model, mode=Mode.INFERENCE, device="xpu")
+        gc.collect()
+        return count() - before
+
+    allocated = added(_malloc_bytes)
     tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    kernelize(model, mode=Mode.INFERENCE, device="xpu")
-    gc.collect()
-    return (tracemalloc.get_traced_memory()[0] - before) / n
+    return (allocated + added(lambda: tracemalloc.get_traced_memory()[0])) / n
 
 
 def scope(n):
     """Entering and leaving a scope of one entry over n registered ones."""
     from kernels import CUDAProperties, Device, register_kernel_mapping, use_kernel_mapping
+
     _, Kernel = classes()
     repo = repository(Kernel)
     device = Device(type="cuda", properties=CUDAProperties(min_capability=75, max_capability=90))
@@ -117,9 +141,8 @@ def scope(n):
 
 
 def _reference(repo_id, revision):
-    import inspect
-
     from kernels import LayerRepository
+
     trust = {"trust_remote_code": True} if "trust_remote_code" in inspect.signature(LayerRepository.__init__).parameters else {}
     return LayerRepository(repo_id, revision=revision, layer_name="SiluAndMul", **trust)
 
@@ -132,15 +155,29 @@ def loaded(repo_id, revision):
     return best(repo.load, 7, 20)
 
 
-def cached(repo_id, revision):
-    """The first kernel by commit in a process, from a warm cache."""
-    import inspect
-
-    import torch  # noqa: F401
+def _get(repo_id, revision):
     from kernels import get_kernel
+
     trust = {"trust_remote_code": True} if "trust_remote_code" in inspect.signature(get_kernel).parameters else {}
+    return lambda: get_kernel(repo_id, revision=revision, **trust)
+
+
+def again(repo_id, revision):
+    """get_kernel, by commit, of a kernel that is loaded."""
+    import torch  # noqa: F401
+
+    get = _get(repo_id, revision)
+    get()
+    return best(get, 30, 5)
+
+
+def cached(repo_id, revision):
+    """The first get_kernel in a process, by commit, from a warm cache; PyTorch and kernels are imported before."""
+    import torch  # noqa: F401
+
+    get = _get(repo_id, revision)
     start = time.perf_counter()
-    get_kernel(repo_id, revision=revision, **trust)
+    get()
     return time.perf_counter() - start
 
 
