@@ -64,7 +64,7 @@ class Schema(unittest.TestCase):
             printed, written = json.loads(done.stdout), json.loads(file.read_text())
         for plan in printed, written:
             jsonschema.validate(plan, SCHEMA)
-            self.assertEqual([module["outcome"] for module in plan["modules"]], ["kernel", "fallback"])
+            self.assertEqual([plan["decisions"][decision]["outcome"] for _, decision, _ in plan["modules"]], ["kernel", "fallback"])
         self.assertEqual(set(written) - set(printed), {"request", "mapping"})
         del written["mapping"]
         with self.assertRaises(jsonschema.ValidationError):
