@@ -37,9 +37,11 @@ typedef struct kn_progress {
 } kn_progress;
 
 /**
- * Told of a download about ten times a second, also while nothing arrives, and once at its end. Anything but 0 cancels: the call that
- * downloads ends with KN_ERR_CANCELLED within a second, and what was complete stays in the cache.
- * Threads: on the thread that called; several downloads may call at once. No lock is held.
+ * Told of a download about ten times a second, also while nothing arrives, and once at its end; and, with all numbers 0, while the answer
+ * to a question is waited for. Anything but 0 cancels: the call ends with KN_ERR_CANCELLED within a second, and what was complete stays
+ * in the cache.
+ * Threads: on the thread that called; several downloads may call at once, and those of several layers on threads of the library's own.
+ * No lock is held.
  */
 typedef int (*kn_progress_fn)(void *user, const kn_progress *progress);
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -223,3 +224,46 @@ def test_an_interrupt_ends_a_download(hub, slow_hub, run_python, tmp_path, call)
     run_python(CALLS[call], home=home)
     assert complaints(cache) == []
     run_python(CALLS[call], home=home, env={"HF_HUB_OFFLINE": "1"})
+
+
+SILENT = {
+    "get_kernel": "kernels.get_kernel('a/b', version='>=1')",
+    "revision": "kernels.get_kernel('a/b', revision='main', trust_remote_code=True)",
+    "has_kernel": "kernels.has_kernel('a/b', revision='main', trust_remote_code=True)",
+    "variants": "kernels.get_kernel_variants('a/b', revision='main')",
+    "kernelize": """
+class L(torch.nn.Module):
+    def forward(self, x):
+        return x
+class One(L):
+    kernel_layer_name = "One"
+class Two(L):
+    kernel_layer_name = "Two"
+of = lambda name: {"cpu": kernels.LayerRepository(f"a/{name}", layer_name=name, version=1, trust_remote_code=True)}
+with kernels.use_kernel_mapping({"One": of("One"), "Two": of("Two")}):
+    kernels.kernelize(torch.nn.Sequential(One(), Two()), mode=kernels.Mode.INFERENCE, device="cpu",
+                      use_fallback=kernels.KernelizeFallback.ALL)
+""",
+}
+
+
+@pytest.mark.parametrize("call", SILENT)
+def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing(tmp_path, call):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        env = environment(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}") | {"PYTHONPATH": str(PACKAGE)}
+        code = "import kernels, torch\n" + SILENT[call] + "\nprint('went on')"
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+        try:
+            server.settimeout(60)
+            held = server.accept()
+            time.sleep(0.5)
+            asked = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            stdout, stderr = child.communicate(timeout=60)
+        finally:
+            child.kill()
+        held[0].close()
+    assert time.monotonic() - asked < 1.5
+    assert child.returncode == -signal.SIGINT and stderr.rstrip().endswith("KeyboardInterrupt") and not stdout, stderr

@@ -32,6 +32,11 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
                           const kn_framework *framework, const kn_device_info *device,
                           kn_kernel **out, kn_trace *trace, kn_error *err);
 
+// The same, asking by a view of the context's hub.
+kn_status kni_context_get_by(kn_context *ctx, const kn_hub *hub, const kn_reference *reference,
+                             const kn_framework *framework, const kn_device_info *device,
+                             kn_kernel **out, kn_trace *trace, kn_error *err);
+
 const kni_log *kni_context_log(const kn_context *ctx);
 
 // What kernelize keeps with the context: made at the first call, disposed when the context closes. NULL without memory.

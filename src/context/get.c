@@ -207,34 +207,34 @@ typedef struct asking {
     char *agent; // that the hub borrows
 } asking;
 
-static kn_status asking_init(asking *out, const kn_context *ctx, const char *user_agent,
-                             kn_error *err)
+static kn_status asking_init(asking *out, const kn_hub *hub, const char *user_agent, kn_error *err)
 {
-    *out = (asking){*ctx->hub, NULL};
+    *out = (asking){*hub, NULL};
     if (!user_agent)
         return KN_OK;
-    const kn_status st = kni_settings_agent_with(&ctx->hub->settings, user_agent, &out->agent, err);
+    const kn_status st = kni_settings_agent_with(&hub->settings, user_agent, &out->agent, err);
     if (st == KN_OK)
-        out->hub = kni_hub_as(ctx->hub, out->agent);
+        out->hub = kni_hub_as(hub, out->agent);
     return st;
 }
 
-kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
-                          const kn_framework *framework, const kn_device_info *device,
-                          kn_kernel **out, kn_trace *trace, kn_error *err)
+kn_status kni_context_get_by(kn_context *ctx, const kn_hub *hub, const kn_reference *reference,
+                             const kn_framework *framework, const kn_device_info *device,
+                             kn_kernel **out, kn_trace *trace, kn_error *err)
 {
     kni_source source = {.key = NULL};
     asking as;
     kni_wish *claim = NULL;
+    kni_ask_watch watch = {hub, reference->repo_id ? reference->repo_id : ""};
     kni_taken taken = {.without_loading = false};
     kn_kernel *kernel = NULL;
     *out = NULL;
-    kn_status st = asking_init(&as, ctx, reference->user_agent, err);
+    kn_status st = asking_init(&as, hub, reference->user_agent, err);
     if (st == KN_OK)
         st = kni_source_init(&source, reference, framework, trace, err);
     source.hub = &as.hub;
     if (st == KN_OK)
-        st = kni_kept_enter(&ctx->kept, source.key, device, &kernel, &claim, trace, err);
+        st = kni_kept_enter(&ctx->kept, source.key, device, &watch, &kernel, &claim, trace, err);
     if (claim) {
         kn_trace *steps = kn_trace_new();
         st = steps ? load_source(ctx, &source, reference, device, &taken, steps, err)
@@ -251,6 +251,13 @@ kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
     kni_source_dispose(&source);
     kni_free(as.agent);
     return st;
+}
+
+kn_status kni_context_get(kn_context *ctx, const kn_reference *reference,
+                          const kn_framework *framework, const kn_device_info *device,
+                          kn_kernel **out, kn_trace *trace, kn_error *err)
+{
+    return kni_context_get_by(ctx, ctx->hub, reference, framework, device, out, trace, err);
 }
 
 static kn_status read_reference(const kn_kernel_options *opts, kn_reference *out, kn_error *err)
@@ -328,7 +335,7 @@ static kn_status fetch(kn_context *ctx, const kn_reference *reference,
     kni_source source = {.key = NULL};
     asking as;
     kni_taken taken = {.without_loading = true};
-    kn_status st = asking_init(&as, ctx, reference->user_agent, err);
+    kn_status st = asking_init(&as, ctx->hub, reference->user_agent, err);
     if (st == KN_OK)
         st = kni_source_init(&source, reference, framework, trace, err);
     if (st != KN_OK)

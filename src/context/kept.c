@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/trace.h"
+#include "base/wait.h"
 #include "context/kernel.h"
 
 struct kni_wish {
@@ -22,10 +23,8 @@ bool kni_kept_init(kni_kept *kept)
     *kept = (kni_kept){.wishes = NULL};
     if (pthread_mutex_init(&kept->lock, NULL) != 0)
         return false;
-    if (pthread_cond_init(&kept->settled, NULL) == 0)
-        return true;
-    pthread_mutex_destroy(&kept->lock);
-    return false;
+    kni_cond_init(&kept->settled);
+    return true;
 }
 
 static void free_wish(kni_wish *wish)
@@ -90,7 +89,8 @@ static kni_wish *new_wish(uint64_t hash, const char *key, const kn_device_info *
 }
 
 kn_status kni_kept_enter(kni_kept *kept, const char *key, const kn_device_info *device,
-                         kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err)
+                         kni_ask_watch *watch, kn_kernel **kernel, kni_wish **claim,
+                         kn_trace *trace, kn_error *err)
 {
     const uint64_t hash = hash_text(key);
     const kn_trace *steps = NULL;
@@ -99,8 +99,13 @@ kn_status kni_kept_enter(kni_kept *kept, const char *key, const kn_device_info *
     *claim = NULL;
     pthread_mutex_lock(&kept->lock);
     kni_wish *wish;
-    while ((wish = find_wish(kept, hash, key, device)) && !wish->kernel)
-        pthread_cond_wait(&kept->settled, &kept->lock);
+    while ((wish = find_wish(kept, hash, key, device)) && !wish->kernel) {
+        kni_cond_look(&kept->settled, &kept->lock);
+        pthread_mutex_unlock(&kept->lock);
+        if (kni_ask_is_cancelled(watch))
+            return kn_error_set(err, KN_ERR_CANCELLED, "cancelled");
+        pthread_mutex_lock(&kept->lock);
+    }
     if (wish) {
         *kernel = wish->kernel;
         steps = wish->steps; // immutable from here on

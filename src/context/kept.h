@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "hub/ask.h"
 #include "kernels/context.h"
 
 typedef struct kni_wish kni_wish;
@@ -25,9 +26,10 @@ bool kni_kept_init(kni_kept *kept);
 void kni_kept_dispose(kni_kept *kept);
 
 // The kernel that serves the wish already, with its steps added to the trace; or *claim, and the caller has to find one and
-// must leave again. Waits for another thread that has the claim.
+// must leave again. Waits for another thread that has the claim, unless the watch ends that with KN_ERR_CANCELLED.
 kn_status kni_kept_enter(kni_kept *kept, const char *key, const kn_device_info *device,
-                         kn_kernel **kernel, kni_wish **claim, kn_trace *trace, kn_error *err);
+                         kni_ask_watch *watch, kn_kernel **kernel, kni_wish **claim,
+                         kn_trace *trace, kn_error *err);
 
 // Is the wish granted already?
 bool kni_kept_has(kni_kept *kept, const char *key, const kn_device_info *device);

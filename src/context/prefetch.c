@@ -3,26 +3,35 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "context/resolve.h"
+#include "hub/crew.h"
 
 enum { THREADS_MAX = 32 };
 
 typedef struct fleet {
     kn_context *ctx;
+    kni_crew crew;
     const kn_framework *framework;
     const kni_wanted_kernel **wanted;
     size_t n;
     atomic_size_t next;
 } fleet;
 
+static void work_by(fleet *f, const kn_hub *hub)
+{
+    for (size_t i; !kni_crew_is_stopped(&f->crew) && (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
+        kn_kernel *kernel = NULL;
+        if (kni_context_get_by(f->ctx, hub, f->wanted[i]->reference, f->framework,
+                               &f->wanted[i]->device, &kernel, NULL, NULL) == KN_ERR_CANCELLED)
+            kni_crew_stop(&f->crew);
+    }
+}
+
 static void *work(void *data)
 {
     fleet *f = data;
-    for (size_t i; (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
-        kn_kernel *kernel = NULL;
-        kni_context_get(f->ctx, f->wanted[i]->reference, f->framework, &f->wanted[i]->device,
-                        &kernel, NULL, NULL);
-    }
+    work_by(f, &f->crew.hub);
     return NULL;
 }
 
@@ -42,8 +51,8 @@ static bool is_wanted(kn_context *ctx, const fleet *f, const kni_wanted_kernel *
     return is;
 }
 
-void kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
-                          const kni_wanted_kernel *wanted, size_t n)
+kn_status kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
+                               const kni_wanted_kernel *wanted, size_t n, kn_error *err)
 {
     pthread_t threads[THREADS_MAX];
     size_t n_threads = 0;
@@ -52,12 +61,14 @@ void kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
         if (is_wanted(ctx, &f, &wanted[i]))
             f.wanted[f.n++] = &wanted[i];
     atomic_init(&f.next, 0);
+    kni_crew_init(&f.crew, ctx->hub);
     while (f.n > 1 && n_threads + 1 < f.n && n_threads < THREADS_MAX &&
            pthread_create(&threads[n_threads], NULL, work, &f) == 0)
         ++n_threads;
     if (n_threads > 0)
-        work(&f); // this thread too
+        work_by(&f, ctx->hub); // this thread too
     for (size_t i = 0; i < n_threads; ++i)
-        pthread_join(threads[i], NULL);
+        kni_crew_join(&f.crew, threads[i], "");
     kni_free(f.wanted);
+    return kni_crew_is_stopped(&f.crew) ? kn_error_set(err, KN_ERR_CANCELLED, "cancelled") : KN_OK;
 }

@@ -10,8 +10,9 @@ typedef struct kni_wanted_kernel {
 } kni_wanted_kernel;
 
 // Gets the hub's kernels among them, on threads of its own while it runs, when two or more are not kept yet. How each ended is what
-// kni_context_get says afterwards, asked with the same framework: nothing is reported here, and nothing is lost when it cannot be done.
-void kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
-                          const kni_wanted_kernel *wanted, size_t n);
+// kni_context_get says afterwards, asked with the same framework: nothing is reported here but KN_ERR_CANCELLED, and nothing is lost when it
+// cannot be done.
+kn_status kni_context_prefetch(kn_context *ctx, const kn_framework *framework,
+                               const kni_wanted_kernel *wanted, size_t n, kn_error *err);
 
 #endif

@@ -60,15 +60,23 @@ static kni_buf api_url(const question *q, const kni_repo *repo, const char *rest
     return url;
 }
 
+static bool is_cancelled(void *user)
+{
+    const question *q = user;
+    kni_ask_watch watch = {q->hub, q->repo ? q->repo->id : q->what};
+    return kni_ask_is_cancelled(&watch);
+}
+
 static kn_status ask(const question *q, const char *kind, kni_memo_make make,
                      void (*dispose)(void *answer), const void **answer, kn_error *err)
 {
     kni_buf key = KNI_BUF_ANY;
     kni_buf_printf(&key, "%s %s %s %s", kind, q->repo ? kni_repo_type_text(q->repo->type) : "",
                    q->repo ? q->repo->id : "", q->what);
-    const kn_status st = key.failed ? kni_no_memory(err)
-                                    : kni_memo_get(q->hub->memo, kni_buf_text(&key), make,
-                                                   (void *)(uintptr_t)q, dispose, answer, err);
+    const kn_status st = key.failed
+                             ? kni_no_memory(err)
+                             : kni_memo_get(q->hub->memo, kni_buf_text(&key), make, is_cancelled,
+                                            (void *)(uintptr_t)q, dispose, answer, err);
     kni_buf_dispose(&key);
     return st;
 }

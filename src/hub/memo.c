@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/wait.h"
 
 typedef struct cell {
     struct cell *next;
@@ -28,7 +29,7 @@ kni_memo *kni_memo_new(void)
     if (!memo)
         return NULL;
     pthread_mutex_init(&memo->lock, NULL); // the default kinds cannot fail on Linux
-    pthread_cond_init(&memo->settled, NULL);
+    kni_cond_init(&memo->settled);
     return memo;
 }
 
@@ -100,14 +101,20 @@ static void settle(kni_memo *memo, cell *c, kn_status st)
     pthread_cond_broadcast(&memo->settled);
 }
 
-kn_status kni_memo_get(kni_memo *memo, const char *key, kni_memo_make make, void *user,
-                       void (*dispose)(void *answer), const void **answer, kn_error *err)
+kn_status kni_memo_get(kni_memo *memo, const char *key, kni_memo_make make,
+                       bool (*is_cancelled)(void *user), void *user, void (*dispose)(void *answer),
+                       const void **answer, kn_error *err)
 {
     *answer = NULL;
     pthread_mutex_lock(&memo->lock);
     cell *c;
-    while ((c = *find(memo, key)) && c->is_busy)
-        pthread_cond_wait(&memo->settled, &memo->lock);
+    while ((c = *find(memo, key)) && c->is_busy) {
+        kni_cond_look(&memo->settled, &memo->lock);
+        pthread_mutex_unlock(&memo->lock);
+        if (is_cancelled && is_cancelled(user))
+            return kn_error_set(err, KN_ERR_CANCELLED, "cancelled");
+        pthread_mutex_lock(&memo->lock);
+    }
     if (c) {
         const kn_status st = say(c, answer, err);
         pthread_mutex_unlock(&memo->lock);

@@ -148,8 +148,8 @@ static kn_status locate_online(search *s)
     if (!is_cached && s->wanted.ref)
         kni_ahead_moved(&moved, s->hub, &s->wanted.repo, s->wanted.ref);
     kn_status st = kni_ask_refs(s->hub, &s->wanted.repo, is_cached, &known, &why);
-    kni_ahead_end(&publisher);
-    kni_ahead_end(&moved);
+    st = kni_ahead_end(&publisher, st, &why);
+    st = kni_ahead_end(&moved, st, &why);
     if (st == KN_OK) {
         s->revision->repo = known->repo;
         s->refs = &known->refs;
@@ -259,7 +259,7 @@ static kn_status look_for_move(search *s, bool follows, kn_revision **out)
         const char *ref = s->wanted.ref ? s->wanted.ref : s->revision->commit;
         kni_ahead_tree(&tree, s->hub, &s->revision->repo, s->revision->commit);
         st = kni_ask_moved(s->hub, &s->revision->repo, ref, &known, s->err);
-        kni_ahead_end(&tree);
+        st = kni_ahead_end(&tree, st, s->err);
     } else {
         st = kni_moved_cached(s->hub, s->revision, &cached, s->err);
     }

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/wait.h"
 #include "hub/transfer_run.h"
 
 enum {
@@ -212,11 +213,7 @@ kn_status kni_transfer_run(const kni_transfer *transfer, kn_error *err)
 {
     kni_run run = {.transfer = transfer, .lock = PTHREAD_MUTEX_INITIALIZER};
     kn_error last = KN_ERROR_INIT;
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&run.changed, &clock);
-    pthread_condattr_destroy(&clock);
+    kni_cond_init(&run.changed);
     run.stall_ms = transfer->stall_ms ? transfer->stall_ms : STALL_MS;
     // Those who wait for one process do not all lose patience at once: the first who takes over excuses it to the others.
     run.stall_ms += run.stall_ms * ((uint64_t)getpid() % 64) / 128;

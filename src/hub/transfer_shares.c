@@ -2,16 +2,15 @@
 // and a thread that waits for the disk keeps nobody else from receiving.
 #include <pthread.h>
 #include <signal.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/wait.h"
 #include "hub/transfer_run.h"
 
 enum {
     SHARES_MAX = 4,
     SHARE_BYTES = 8 << 20, // less is not worth a thread
-    WATCH_MS = 50,
 };
 
 typedef struct share {
@@ -61,23 +60,11 @@ void kni_thread_end(kni_run *run, bool *is_over)
     pthread_mutex_unlock(&run->lock);
 }
 
-static void wait_for_change(kni_run *run)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += WATCH_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        ++until.tv_sec;
-    }
-    pthread_cond_timedwait(&run->changed, &run->lock, &until);
-}
-
 void kni_thread_join(kni_run *run, pthread_t thread, const bool *is_over)
 {
     pthread_mutex_lock(&run->lock);
     while (!*is_over) {
-        wait_for_change(run);
+        kni_cond_look(&run->changed, &run->lock);
         pthread_mutex_unlock(&run->lock);
         kni_transfer_watch(run);
         pthread_mutex_lock(&run->lock);

@@ -71,9 +71,9 @@ static kn_status prefetch(kn_context *ctx, const kni_request *request, const cha
             kni_decide_reference(ctx, request, NULL, layers[i], &question, &wanted[n].device);
         n += wanted[n].reference != NULL;
     }
-    kni_context_prefetch(ctx, NULL, wanted, n);
+    const kn_status st = kni_context_prefetch(ctx, NULL, wanted, n, err);
     kni_free(wanted);
-    return KN_OK;
+    return st;
 }
 
 // The names of a mapping's layers, each once, in order of registration; borrowed from the mapping. *out is freed by the caller.

@@ -240,7 +240,7 @@ static kn_status prefetch(work *w, kn_error *err)
         n += wanted[n].reference != NULL;
     }
     if (st == KN_OK)
-        kni_context_prefetch(w->ctx, w->host->framework, wanted, n);
+        st = kni_context_prefetch(w->ctx, w->host->framework, wanted, n, err);
     kni_free(wanted);
     return st;
 }

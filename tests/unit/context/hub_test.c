@@ -1,5 +1,6 @@
 // The spine over a hub: what is fetched when, what is refused before it runs, what is asked again.
 #include "context/hub_site.h"
+#include "hub/progress.h"
 #include "support/fail_alloc.h"
 
 #include "kernels/kernelize.h"
@@ -434,6 +435,54 @@ static void test_explain_many(void **state)
     site_dispose(&s);
 }
 
+// Whoever waits is asked on its own thread, however many others work for it.
+typedef struct waiting {
+    pthread_t thread;
+    int n_calls, n_strange;
+} waiting;
+
+static int give_up(void *user, const kn_progress *progress)
+{
+    waiting *w = user;
+    w->n_strange += !pthread_equal(w->thread, pthread_self()) || progress->files_total != 0;
+    return ++w->n_calls == 4;
+}
+
+static void test_silent_hub(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 3; ++n) {
+        site s;
+        kn_plan *plan = NULL;
+        kn_mapping *map = NULL;
+        kn_error err = KN_ERROR_INIT;
+        kn_entry entries[3];
+        waiting w = {.thread = pthread_self()};
+        site_init(&s);
+        http_server_add(s.world.server, (http_reply){.head = "", .then = HTTP_STALL, .times = -1});
+        open_context(&s, 0);
+        kn_context_hub(s.ctx)->progress = give_up;
+        kn_context_hub(s.ctx)->progress_user = &w;
+        static const char *const ids[] = {"o/a", "o/b", "o/c"}, *const layers[] = {"A", "B", "C"};
+        for (int i = 0; i < n; ++i)
+            entries[i] = *KN_ENTRY(.layer = layers[i], .device = "cpu", .repo_id = ids[i],
+                                   .version = "~=1.0", .layer_name = "Scale");
+        assert_int_equal(kn_mapping_with(NULL, entries, (size_t)n, &map, NULL), KN_OK);
+        const uint64_t begun_ms = kni_clock_ms();
+        assert_int_equal(kn_explain(s.ctx, NULL, 0,
+                                    KN_KERNELIZE_OPTIONS(.mode = KN_MODE_INFERENCE, .mapping = map,
+                                                         .fallback = KN_FALLBACK_ALL),
+                                    &plan, &err),
+                         KN_ERR_CANCELLED);
+        assert_true(kni_clock_ms() - begun_ms < 4 * 200);
+        assert_int_equal(w.n_strange, 0);
+        assert_int_equal(w.n_calls, 4);
+        kn_error_dispose(&err);
+        kn_mapping_unref(map);
+        site_dispose(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,7 +491,7 @@ int main(void)
         cmocka_unit_test(test_pinned),        cmocka_unit_test(test_local_kernels),
         cmocka_unit_test(test_memory),        cmocka_unit_test(test_pinned_later),
         cmocka_unit_test(test_hashed_lock),   cmocka_unit_test(test_crowd),
-        cmocka_unit_test(test_explain_many),
+        cmocka_unit_test(test_explain_many),  cmocka_unit_test(test_silent_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

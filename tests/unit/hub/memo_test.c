@@ -46,7 +46,7 @@ static void test_once(void **state)
         for (int n = 0; n < 3; ++n) {
             const void *answer = NULL;
             kn_error err = KN_ERROR_INIT;
-            assert_int_equal(kni_memo_get(memo, "key", make, &m, kni_free, &answer, &err),
+            assert_int_equal(kni_memo_get(memo, "key", make, NULL, &m, kni_free, &answer, &err),
                              rows[i].status);
             if (rows[i].status == KN_OK)
                 assert_string_equal(answer, "made");
@@ -69,7 +69,7 @@ typedef struct asker {
 static void *ask(void *data)
 {
     asker *a = data;
-    kni_memo_get(a->memo, "key", make, a->m, kni_free, &a->answer, NULL);
+    kni_memo_get(a->memo, "key", make, NULL, a->m, kni_free, &a->answer, NULL);
     return NULL;
 }
 
@@ -103,15 +103,16 @@ static void test_forget(void **state)
     maker good = {.status = KN_OK}, bad = {.status = KN_ERR_NETWORK};
     const void *first = NULL, *second = NULL, *none = NULL;
     assert_true(kni_memo_first(memo, "said"));
-    assert_int_equal(kni_memo_get(memo, "key", make, &good, kni_free, &first, NULL), KN_OK);
-    assert_int_equal(kni_memo_get(memo, "bad", make, &bad, kni_free, &none, NULL), KN_ERR_NETWORK);
+    assert_int_equal(kni_memo_get(memo, "key", make, NULL, &good, kni_free, &first, NULL), KN_OK);
+    assert_int_equal(kni_memo_get(memo, "bad", make, NULL, &bad, kni_free, &none, NULL),
+                     KN_ERR_NETWORK);
     kni_memo_forget(memo);
     assert_string_equal(first, "made"); // borrowed still
-    assert_int_equal(kni_memo_get(memo, "key", make, &good, kni_free, &second, NULL), KN_OK);
+    assert_int_equal(kni_memo_get(memo, "key", make, NULL, &good, kni_free, &second, NULL), KN_OK);
     assert_ptr_not_equal(first, second);
     assert_int_equal(good.n_made, 2);
     bad.status = KN_OK;
-    assert_int_equal(kni_memo_get(memo, "bad", make, &bad, kni_free, &none, NULL), KN_OK);
+    assert_int_equal(kni_memo_get(memo, "bad", make, NULL, &bad, kni_free, &none, NULL), KN_OK);
     assert_false(kni_memo_first(memo, "said"));
 
     // Forgotten while it is made: who asked has it, who asks later makes it anew.
@@ -123,7 +124,7 @@ static void test_forget(void **state)
     while (atomic_load(&slow.n_made) == 0)
         sched_yield();
     kni_memo_forget(memo);
-    kni_memo_get(memo, "key", make, &good, kni_free, &second, NULL);
+    kni_memo_get(memo, "key", make, NULL, &good, kni_free, &second, NULL);
     assert_int_equal(pthread_create(&later, NULL, ask, &other), 0);
     pthread_join(thread, NULL);
     pthread_join(later, NULL);
