@@ -11,7 +11,27 @@ PyObject *kpy_hook(const char *name)
     return PyObject_GetAttrString(kpy.hooks, name);
 }
 
-// Lines of the core, on whichever thread works. What the logging of this process raises is its own affair.
+// What a handler of the logging raised to end the process or the call (KeyboardInterrupt, SystemExit), the first: a line cannot fail what
+// is under way, so it is raised in the main thread when that runs Python again. Under the GIL.
+static PyObject *late_type, *late_value, *late_traceback;
+
+static int raise_late(void *unused)
+{
+    (void)unused;
+    PyErr_Restore(late_type, late_value, late_traceback);
+    late_type = late_value = late_traceback = NULL;
+    return -1;
+}
+
+static void keep_late(void)
+{
+    if (late_type || Py_AddPendingCall(raise_late, NULL) < 0)
+        PyErr_WriteUnraisable(NULL);
+    else
+        PyErr_Fetch(&late_type, &late_value, &late_traceback);
+}
+
+// Lines of the core, on whichever thread works. An error of this process's logging is its own affair.
 static void on_log(void *user, kn_log_level level, const char *text)
 {
     (void)user;
@@ -20,8 +40,10 @@ static void on_log(void *user, kn_log_level level, const char *text)
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *hook = kpy_hook("log");
     PyObject *done = hook ? PyObject_CallFunction(hook, "is", (int)level, text) : NULL;
-    if (!done)
+    if (!done && PyErr_ExceptionMatches(PyExc_Exception))
         PyErr_WriteUnraisable(hook);
+    else if (!done)
+        keep_late();
     Py_XDECREF(done);
     Py_XDECREF(hook);
     PyErr_Restore(type, value, traceback);

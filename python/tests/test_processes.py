@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import logging
 import os
 import random
 import signal
@@ -21,7 +22,14 @@ from test_call_memory import memory, run_threads
 from torch import nn
 from torch_models import INFERENCE, TRAINING, Custom, Weighted, Weights
 
-from kernels import LocalLayerRepository, kernelize, replace_kernel_forward_from_hub, unkernelize, use_kernel_mapping
+from kernels import (
+    LocalLayerRepository,
+    kernelize,
+    replace_kernel_forward_from_hub,
+    report,
+    unkernelize,
+    use_kernel_mapping,
+)
 
 
 class Act(SiluAndMul):
@@ -253,7 +261,12 @@ def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing(tmp_path, cal
         env = environment(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}") | {"PYTHONPATH": str(PACKAGE)}
         code = "import kernels, torch\n" + SILENT[call] + "\nprint('went on')"
         child = subprocess.Popen(
-            [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+            [sys.executable, "-c", code],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
         )
         try:
             server.settimeout(60)
@@ -267,3 +280,22 @@ def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing(tmp_path, cal
         held[0].close()
     assert time.monotonic() - asked < 1.5
     assert child.returncode == -signal.SIGINT and stderr.rstrip().endswith("KeyboardInterrupt") and not stdout, stderr
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_what_a_log_handler_raises_to_end_it_comes_after_the_call(build, raised):
+    class Handler(logging.Handler):
+        def emit(self, record):
+            raise raised(record.levelname)
+
+    m, logger, handler = nn.Sequential(nn.Linear(2, 2), Act()), logging.getLogger("kernels"), Handler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with mapped(build, "native"), pytest.raises(raised):
+            kernelize(m, mode=INFERENCE, device="cpu")
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert report(m).replaced
