@@ -164,7 +164,8 @@ KN_API bool kn_layer_has_backward(const kn_layer *layer);
 KN_API const char *kn_layer_function(const kn_layer *layer, bool backward);
 
 /**
- * Why a call does not fit: counted per module, and put into words by kn_mismatch_text.
+ * Why a call does not fit: counted per module, and put into words by kn_mismatch_text. From KN_MISMATCH_SUBCLASS on they are a host's,
+ * of what its framework does with tensors; kn_layer_check never gives those.
  *
  *   X(name, value, text)
  */
@@ -181,7 +182,17 @@ KN_API const char *kn_layer_function(const kn_layer *layer, bool backward);
     X(KN_MISMATCH_VALUE, 9, "value")                                                               \
     X(KN_MISMATCH_MEMBER, 10, "member missing")                                                    \
     X(KN_MISMATCH_OVERLAP, 11, "output overlaps a tensor")                                         \
-    X(KN_MISMATCH_OVERFLOW, 12, "size overflows")
+    X(KN_MISMATCH_OVERFLOW, 12, "size overflows")                                                  \
+    X(KN_MISMATCH_SUBCLASS, 13, "tensor subclass")                                                 \
+    X(KN_MISMATCH_EXCHANGE, 14, "a tensor without a DLPack form")                                  \
+    X(KN_MISMATCH_TRANSFORM, 15, "function transform")                                             \
+    X(KN_MISMATCH_FORWARD_AD, 16, "forward-mode AD")                                               \
+    X(KN_MISMATCH_TRACING, 17, "jit tracing")                                                      \
+    X(KN_MISMATCH_DISPATCH, 18, "dispatch mode")                                                   \
+    X(KN_MISMATCH_AUTOCAST, 19, "autocast")                                                        \
+    X(KN_MISMATCH_GRADIENTS, 20, "gradients")                                                      \
+    X(KN_MISMATCH_NEGATED, 21, "negated view")                                                     \
+    X(KN_MISMATCH_FRAMEWORK, 22, "this PyTorch has no DLPack exchange API")
 
 typedef enum kn_mismatch_reason {
 #define KN_MISMATCH_ENUM(name, value, text) name = value,

@@ -32,18 +32,6 @@ typedef struct kpy_call {
         grad_of[KPY_GRADS_MAX]; // of each outgoing gradient: what, among inputs and then members
 } kpy_call;
 
-// Why a call goes to the own forward, beside the guard's reasons (kn_mismatch_reason_text).
-#define KPY_NO_EXCHANGE "this PyTorch has no DLPack exchange API"
-#define KPY_SUBCLASS "tensor subclass"
-#define KPY_NO_DLPACK "a tensor without a DLPack form"
-#define KPY_FUNCTORCH "function transform"
-#define KPY_FORWARD_AD "forward-mode AD"
-#define KPY_TRACING "jit tracing"
-#define KPY_MODE "dispatch mode"
-#define KPY_AUTOCAST "autocast"
-#define KPY_GRADIENTS "gradients"
-#define KPY_NEGATIVE "negated view"
-
 // The values of one call. Not initialised as a whole.
 typedef struct kpy_values {
     kn_call_args args;

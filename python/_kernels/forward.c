@@ -13,14 +13,14 @@ static int is_transformed(const kpy_torch *torch, const char **reason)
 {
     int yes =
         kpy_ask(&torch->functorch); // under its transforms plain tensors stand for wrapped ones
-    *reason = KPY_FUNCTORCH;
+    *reason = kn_mismatch_reason_text(KN_MISMATCH_TRANSFORM);
     if (yes == 0) {
         yes = kpy_forward_ad(torch); // the tangent would be lost
-        *reason = KPY_FORWARD_AD;
+        *reason = kn_mismatch_reason_text(KN_MISMATCH_FORWARD_AD);
     }
     if (yes == 0) {
         yes = kpy_ask(&torch->tracing); // the result would become a constant of the trace
-        *reason = KPY_TRACING;
+        *reason = kn_mismatch_reason_text(KN_MISMATCH_TRACING);
     }
     return yes;
 }
@@ -121,7 +121,8 @@ static PyObject *refused(const kpy_call *call, const kpy_torch *torch, const arg
                          const arguments *placed, const kpy_values *values)
 {
     // torch.export without dynamo traces with fake tensors. The generated forward asks for dynamo alone, which is cheaper.
-    if (is_set(call->compiled) && strcmp(values->reason, KPY_SUBCLASS) == 0) {
+    if (is_set(call->compiled) &&
+        strcmp(values->reason, kn_mismatch_reason_text(KN_MISMATCH_SUBCLASS)) == 0) {
         const int compiling = kpy_ask(&torch->compiling);
         if (compiling != 0)
             return compiling < 0 ? NULL : pass_to(call->compiled, placed);
@@ -189,12 +190,13 @@ static PyObject *call_layer(kpy_call *call, const kpy_torch *torch, const argume
         return go < 0 ? NULL : fall_back(call, a, reason);
     go = kpy_ask(&torch->dispatch_modes); // modes see operators only
     if (go != 0)
-        return go < 0                    ? NULL
-               : is_set(call->operation) ? pass_to(call->operation, placed)
-                                         : fall_back(call, a, KPY_MODE);
+        return go < 0 ? NULL
+               : is_set(call->operation)
+                   ? pass_to(call->operation, placed)
+                   : fall_back(call, a, kn_mismatch_reason_text(KN_MISMATCH_DISPATCH));
     go = is_autocast(call, torch);
     if (go != 0)
-        return go < 0 ? NULL : fall_back(call, a, KPY_AUTOCAST);
+        return go < 0 ? NULL : fall_back(call, a, kn_mismatch_reason_text(KN_MISMATCH_AUTOCAST));
     go = kpy_values_members(call, torch, placed->module, values);
     if (go <= 0)
         return go < 0 ? NULL : refused(call, torch, a, placed, values);
@@ -202,7 +204,7 @@ static PyObject *call_layer(kpy_call *call, const kpy_torch *torch, const argume
     if (gradients < 0)
         return NULL;
     if (gradients == GRADIENTS_UNDECLARED || (gradients && !is_set(call->autograd)))
-        return fall_back(call, a, KPY_GRADIENTS);
+        return fall_back(call, a, kn_mismatch_reason_text(KN_MISMATCH_GRADIENTS));
     go = kpy_values_check(call, torch, values);
     if (go <= 0)
         return go < 0 ? NULL : refused(call, torch, a, placed, values);
@@ -232,8 +234,9 @@ PyObject *kpy_forward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObj
             return fall_back(call, &a, kn_mismatch_reason_text(KN_MISMATCH_COUNT));
     }
     if (!torch->api)
-        return is_set(call->operation) ? pass_to(call->operation, &placed)
-                                       : fall_back(call, &a, KPY_NO_EXCHANGE);
+        return is_set(call->operation)
+                   ? pass_to(call->operation, &placed)
+                   : fall_back(call, &a, kn_mismatch_reason_text(KN_MISMATCH_FRAMEWORK));
     values.n_held = 0;
     PyObject *result = call_layer(call, torch, &a, &placed, &values);
     kpy_values_dispose(&values);

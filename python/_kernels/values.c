@@ -34,7 +34,7 @@ static int refuse(const kpy_call *call, const kpy_torch *torch, PyObject *object
     values->who =
         kn_layer_param(call->layer, list, (size_t)index, &param, NULL) == KN_OK ? param.name : NULL;
     values->reason = PyType_IsSubtype(Py_TYPE(object), torch->tensor)
-                         ? KPY_SUBCLASS
+                         ? kn_mismatch_reason_text(KN_MISMATCH_SUBCLASS)
                          : kn_mismatch_reason_text(KN_MISMATCH_KIND);
     return 0;
 }
@@ -162,7 +162,7 @@ int kpy_values_ask(const kpy_torch *torch, kpy_values *values)
     for (int32_t i = 0; i < values->n_tensors; ++i) {
         const int negative = KPY_MUTATES(NEG_BIT) ? 0 : kpy_is_neg(torch, values->tensors[i]);
         if (negative > 0)
-            values->reason = KPY_NEGATIVE;
+            values->reason = kn_mismatch_reason_text(KN_MISMATCH_NEGATED);
         if (negative != 0)
             return negative < 0 ? -1 : 0;
     }
@@ -176,7 +176,7 @@ int kpy_values_read(kpy_call *call, const kpy_torch *torch, kpy_values *values)
         DLTensor *t = &values->dl[i];
         if (torch->api->dltensor_from_py_object_no_sync(values->tensors[i], t) != 0) {
             PyErr_Clear(); // sparse, quantized, meta
-            values->reason = KPY_NO_DLPACK;
+            values->reason = kn_mismatch_reason_text(KN_MISMATCH_EXCHANGE);
             return 0;
         }
         *values->slots[i] = kn_tensor(t);

@@ -8,10 +8,11 @@ import weakref
 import pytest
 import torch
 from mapped import Own
+from native_layers import SiluAndMul
 from torch import nn
 
 import kernels
-from kernels import Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
+from kernels import LocalLayerRepository, Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
 
 
 @use_kernel_forward_from_hub("L")
@@ -147,3 +148,40 @@ def test_the_device_of_a_kernel():
     with use_kernel_mapping(mapping()):
         model = kernelize(Layer(), mode=Mode.INFERENCE, device="cpu")
     assert kernels.report(model).records[0].device == "cpu" and "L on cpu" in repr(kernels.report(model))
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+def twice(module, x):
+    (first,) = torch.autograd.grad(module(x.requires_grad_()).pow(2).sum(), x, create_graph=True)
+    first.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "call, reason",
+    [
+        (lambda module, x: module(x.as_subclass(Subclass)), "tensor subclass"),
+        (lambda module, x: torch.vmap(module)(x), "function transform"),
+        (lambda module, x: torch.func.jvp(module, (x,), (x,)), "function transform"),
+        (lambda module, x: module(torch._neg_view(x)), "negated view"),
+        (lambda module, x: torch.jit.trace(module, x, check_trace=False), "jit tracing"),
+        (lambda module, x: module(x.to("meta")), "a tensor without a DLPack form"),
+        (twice, "gradients"),
+    ],
+)
+def test_calls_that_pytorch_hides_from_a_kernel_are_reported(build, call, reason):
+    @use_kernel_forward_from_hub("Hidden")
+    class Act(SiluAndMul):
+        pass
+
+    module = Act()
+    native = LocalLayerRepository(build / "packages" / "activation", layer_name="SiluAndMul")
+    with use_kernel_mapping({"Hidden": {"cpu": native}}):
+        kernelize(module, mode=Mode.TRAINING, device="cpu")
+    call(module, torch.rand(2, 8))
+    report = kernels.report(module)
+    assert report.replaced[0].fallbacks == {reason: 1} and report.to_dict()["modules"][0]["fallbacks"] == {reason: 1}
+    with pytest.raises(RuntimeError, match=f"1 calls: {reason}"):
+        report.raise_if_fallback()

@@ -348,6 +348,16 @@ static void put_sentence(kni_buf *out, const kni_guard *g, const kn_mismatch *m,
         break;
     case KN_FITS:
     case KN_MISMATCH_COUNT:
+    case KN_MISMATCH_SUBCLASS:
+    case KN_MISMATCH_EXCHANGE:
+    case KN_MISMATCH_TRANSFORM:
+    case KN_MISMATCH_FORWARD_AD:
+    case KN_MISMATCH_TRACING:
+    case KN_MISMATCH_DISPATCH:
+    case KN_MISMATCH_AUTOCAST:
+    case KN_MISMATCH_GRADIENTS:
+    case KN_MISMATCH_NEGATED:
+    case KN_MISMATCH_FRAMEWORK:
     case KN_MISMATCH_REASONS:
         break;
     }

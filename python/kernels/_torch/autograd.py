@@ -45,9 +45,8 @@ class _Node(torch.autograd.Function):
         values, outputs, grads_in = operators.kept(ctx, layer.program, grads)
         if not torch.is_grad_enabled():
             made = layer.run_backward(values, outputs, grads_in, needs)
-            if made is None:
-                layer.count(ctx.module, "gradients")
-        if made is None:
+        if made is None:  # refused by the kernel, or gradients of gradients
+            layer.count(ctx.module, "gradients")
             made = _recompute(ctx, layer, values, grads, needs)
         return (None, *made)
 
