@@ -175,17 +175,18 @@ static void tell_of_functions(kpy_run *run)
     Py_XDECREF(done);
 }
 
-PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_host_call call,
-                        void *data)
+PyObject *kpy_with_host(const char *name, PyObject *model, PyObject *host, unsigned flags,
+                        kpy_host_call call, void *data)
 {
     kn_error err = KN_ERROR_INIT;
     kn_framework framework;
     kn_plan *plan = NULL;
-    kpy_run run = {.model = model, .host = host, .looks = flags & KPY_LOOKS};
+    kpy_run run = {
+        .model = model, .host = host, .looks = flags & KPY_LOOKS, .decides = flags & KPY_DECIDES};
     PyObject *advice = NULL, *result = NULL;
     PyObject *children = PyObject_GetAttrString(model, "_modules");
     if (!children) {
-        PyErr_Format(PyExc_TypeError, "kernelize: a torch.nn.Module is required, not %R", model);
+        PyErr_Format(PyExc_TypeError, "%s: a torch.nn.Module is required, not %R", name, model);
         return NULL;
     }
     Py_DECREF(children);
@@ -278,7 +279,8 @@ static PyObject *kernelize(PyObject *self, PyObject *args, PyObject *keywords)
     // A device that is given settles it, but for the number of a GPU.
     const bool looks =
         !options.device || (strcmp(options.device, "cpu") != 0 && !strchr(options.device, ':'));
-    return kpy_with_host(model, host, (looks ? KPY_LOOKS : 0) | (dry_run ? 0 : KPY_SWAPS),
+    return kpy_with_host("kernelize", model, host,
+                         KPY_DECIDES | (looks ? KPY_LOOKS : 0) | (dry_run ? 0 : KPY_SWAPS),
                          do_kernelize, &options);
 }
 
@@ -288,7 +290,7 @@ static PyObject *unkernelize(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "OO", &model, &host))
         return NULL;
-    return kpy_with_host(model, host, KPY_SWAPS, do_unkernelize, NULL);
+    return kpy_with_host("unkernelize", model, host, KPY_SWAPS, do_unkernelize, NULL);
 }
 
 static PyObject *report(PyObject *self, PyObject *args)
@@ -297,7 +299,7 @@ static PyObject *report(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "OO", &model, &host))
         return NULL;
-    return kpy_with_host(model, host, KPY_LOOKS, do_report, NULL);
+    return kpy_with_host("report", model, host, KPY_LOOKS, do_report, NULL);
 }
 
 static kn_status do_apply(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
@@ -311,7 +313,8 @@ PyObject *kpy_plan_apply(PyObject *self, PyObject *args)
     PyObject *model, *host;
     if (!PyArg_ParseTuple(args, "OO:apply", &model, &host))
         return NULL;
-    return kpy_with_host(model, host, true, do_apply, kpy_plan_of(self));
+    return kpy_with_host("apply", model, host, KPY_LOOKS | KPY_DECIDES, do_apply,
+                         kpy_plan_of(self));
 }
 
 static PyObject *bound(PyObject *self, PyObject *module)

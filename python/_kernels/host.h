@@ -49,6 +49,7 @@ typedef struct kpy_run {
     PyObject *host;
     PyThreadState *released; // NULL: this thread has the GIL
     bool looks;              // where tensors are is asked
+    bool decides;            // and has to be known
     bool found;              // a tensor on a device
     size_t n_meta;           // modules with none but meta tensors
     kpy_map seen;

@@ -68,15 +68,16 @@ PyObject *kpy_function_object(const kn_function *function, const char *name); //
 // module.c. A new object of one of our types, zeros after its head; NULL with an exception. And what ends it, without its fields.
 PyObject *kpy_new(PyObject *type);
 void kpy_dealloc(PyObject *self);
-// host.c. Runs a call of the core with a Python object as the host of a model; what comes out is a Plan. NULL with an exception.
+// host.c. Runs a call of the core with a Python object as the host of a model; what comes out is a Plan. name: of what Python called. NULL with an exception.
 enum {
     KPY_LOOKS = 1, // asks where the model's tensors are
     KPY_SWAPS = 2,
+    KPY_DECIDES = 4, // cannot do without a device
 };
 typedef kn_status (*kpy_host_call)(kn_context *ctx, const kn_host *host, void *data, kn_plan **plan,
                                    kn_error *err);
-PyObject *kpy_with_host(PyObject *model, PyObject *host, unsigned flags, kpy_host_call call,
-                        void *data);
+PyObject *kpy_with_host(const char *name, PyObject *model, PyObject *host, unsigned flags,
+                        kpy_host_call call, void *data);
 
 // host_kernel.c. Strings are copied; `hosted` is NULL or an object, of which it takes a reference of its own.
 PyObject *kpy_host_kernel_object(const kn_host_kernel *kernel);

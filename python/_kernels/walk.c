@@ -329,7 +329,7 @@ kn_status kpy_walk(void *user, kn_host_visit_fn visit, void *data, kn_error *err
     while (w.depth)
         Py_DECREF(w.stack[--w.depth].children);
     free(w.stack);
-    if (st == KN_OK && run->looks && !run->found && run->n_meta)
+    if (st == KN_OK && run->decides && run->looks && !run->found && run->n_meta)
         st = kn_error_set(err, KN_ERR_INVALID,
                           "kernelize: Cannot determine model device: every parameter and buffer is "
                           "on the meta device; load the weights first, or give the device");

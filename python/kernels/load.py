@@ -51,6 +51,8 @@ def source_of(
 
     if not isinstance(repo_id, str):
         raise TypeError(f"repo_id is {repo_id!r}: accepted is a str, as in 'kernels-community/activation'")
+    if not repo_id:
+        raise ValueError("repo_id is empty: accepted is owner/name, as in 'kernels-community/activation'")
     if revision is not None and version is not None:
         raise ValueError(
             "Either a revision or a version must be specified, not both: Only one of `revision` or `version` counts"

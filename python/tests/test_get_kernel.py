@@ -88,6 +88,7 @@ def test_versions_side_by_side(hub):
 
 
 @pytest.mark.parametrize("arguments, kinds, message", [
+    (dict(repo_id="", version=1), ValueError, "repo_id is empty"),
     (dict(revision="main", version=1), ValueError, "Either a revision or a version must be specified, not both"),
     (dict(revision="main", version=1), ValueError, "Only one of `revision` or `version`"),
     (dict(version=7), ValueError, "7"),
@@ -98,7 +99,7 @@ def test_versions_side_by_side(hub):
 ])  # fmt: skip
 def test_arguments_that_are_refused(hub, arguments, kinds, message):
     with pytest.raises(kinds, match=message):
-        kernels.get_kernel(ACTIVATION, **arguments)
+        kernels.get_kernel(**{"repo_id": ACTIVATION} | arguments)
 
 
 def test_a_repository_that_is_not_there(hub):

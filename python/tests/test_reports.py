@@ -185,3 +185,17 @@ def test_calls_that_pytorch_hides_from_a_kernel_are_reported(build, call, reason
     assert report.replaced[0].fallbacks == {reason: 1} and report.to_dict()["modules"][0]["fallbacks"] == {reason: 1}
     with pytest.raises(RuntimeError, match=f"1 calls: {reason}"):
         report.raise_if_fallback()
+
+
+def test_a_report_and_an_undo_need_no_device():
+    with use_kernel_mapping(mapping()):
+        model = kernelize(Model(), mode=Mode.INFERENCE).to("meta")
+    assert [record.outcome for record in kernels.report(model)] == ["kernel"]
+    kernels.unkernelize(model)
+    assert not kernels.report(model).replaced
+
+
+@pytest.mark.parametrize("name", ["report", "unkernelize"])
+def test_what_is_no_model_is_told_by_the_function_that_was_called(name):
+    with pytest.raises(TypeError, match=f"{name}: a torch.nn.Module is required, not 3"):
+        getattr(kernels, name)(3)
