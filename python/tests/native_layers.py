@@ -60,7 +60,7 @@ class Rotary(nn.Module):
 LAYERS = {
     SiluAndMul: ("activation", "SiluAndMul"),
     SiLU: ("activation", "SiLU"),
-    RMSNorm: ("normalization", "RMSNorm"),
+    RMSNorm: ("normalization", "LlamaRMSNorm"),
     FusedAddRMSNorm: ("normalization", "FusedAddRMSNorm"),
     LayerNorm: ("normalization", "LayerNorm"),
     Rotary: ("rotary", "rotary_pos_emb"),

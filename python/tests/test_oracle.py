@@ -76,13 +76,6 @@ CASES = {
     **{name: ("normalization", name, trained(make), rows(4, 3)) for name, make in NORMS.items()},
     "FusedAddRMSNorm": ("normalization", "FusedAddRMSNorm", lambda d: FusedAdd(16, dtype=d), rows(4, 3, n=2)),
     "LayerNorm without bias": ("normalization", "LayerNorm", layer_norm(bias=False), rows(4, 3)),
-    "LayerNorm alone": ("normalization", "LayerNorm", layer_norm(elementwise_affine=False), rows(4, 3)),
-    "TorchRMSNorm alone": (
-        "normalization",
-        "TorchRMSNorm",
-        lambda d: nn.RMSNorm(16, eps=1e-5, elementwise_affine=False),
-        rows(4, 3),
-    ),
     "rotary_pos_emb": ("rotary", "rotary_pos_emb", lambda d: rotary(rotate_half), angles(rotate_half)),
     "rotary_pos_emb_interleaved": (
         "rotary",
