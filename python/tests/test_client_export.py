@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import TESTS
 from tiny_llama import TOKENS, assert_close, mapping, tiny  # noqa: F401
 
 from kernels import Mode, kernelize, report, unkernelize
@@ -57,3 +58,34 @@ def test_export_of_a_whole_model(strict):
         assert_close(program.module()(TOKENS), wanted)
     ours = [str(node.target) for node in program.graph.nodes if str(node.target).startswith("kernels")]
     assert len(ours) >= 7, sorted(set(ours))
+
+
+EXPORTED = """
+import sys, torch, kernels
+from native_layers import SiluAndMul
+from kernels import LocalLayerRepository, Mode, kernelize, replace_kernel_forward_from_hub, use_kernel_mapping
+way, package, path = sys.argv[1:]
+x = torch.linspace(-3, 3, 32).reshape(2, 16)
+def kernelized():
+    class Act(SiluAndMul):
+        pass
+    replace_kernel_forward_from_hub(Act, "Exported")
+    with use_kernel_mapping({"Exported": {"cpu": LocalLayerRepository(package, layer_name="SiluAndMul")}}):
+        return kernelize(torch.nn.Sequential(Act()), mode=Mode.INFERENCE | Mode.TORCH_COMPILE, device="cpu")
+with torch.no_grad():
+    if way == "save":
+        torch.export.save(torch.export.export(kernelized(), (x,)), path)
+    elif way == "kernelize":
+        kernelized()
+    else:
+        kernels.get_local_kernel(package).layers.SiluAndMul
+    torch.testing.assert_close(torch.export.load(path).module()(x), SiluAndMul()(x))
+"""
+
+
+@pytest.mark.parametrize("way", ["kernelize", "layers"])
+def test_a_program_runs_in_another_process_that_has_the_kernel(build, run_python, tmp_path, way):
+    package, path = build / "packages" / "activation", tmp_path / "program.pt2"
+    for one in ("save", way):
+        code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{EXPORTED}"
+        run_python(code, one, package, path, timeout=120)

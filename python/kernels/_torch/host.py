@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kernels._torch import copies, forward, layers, validate
+from kernels._torch import copies, forward, layers, operators, validate
 from kernels._torch.functions import share
 from kernels._torch.copies import wraps
 from kernels.errors import LayerError
+from kernels.layer.mode import Mode
 
 if TYPE_CHECKING:
     from kernels import _kernels
@@ -111,5 +112,7 @@ def load(
 def prepare(cls: type, kernel: "_kernels.HostKernel") -> FunctionType:
     """The forward of the class's modules; a function object of its own for each kernel."""
     made = forward.hosted(kernel.hosted.forward) if kernel.hosted is not None else forward.native(kernel, cls.forward)
+    if kernel.hosted is None and kernel.mode & Mode.TORCH_COMPILE.value and kernel.layer.can_torch_compile:
+        operators.operator(made.__kernels_call__)  # type: ignore[attr-defined]  # exported programs name them
     copies.register(cls, kernel, made)
     return made

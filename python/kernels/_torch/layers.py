@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from kernels import _kernels
+from kernels._torch import operators
 from kernels._torch.forward import native as make_forward
 from kernels._torch.validate import validate_layer as validate_layer
 from kernels.errors import NotFoundError
@@ -162,6 +163,8 @@ def _make_native(kernel: "_kernels.Kernel", layer: "_kernels.Layer") -> type:
     own.__doc__ = f"Runs the kernel, or raises what it does not accept: {layer.name} has no other code."
     own.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     forward = make_forward(_kernels.HostKernel(kernel, layer.name, strict=True), own)
+    if layer.can_torch_compile:  # exported programs are loaded by what the process has of them
+        operators.operator(forward.__kernels_call__)  # type: ignore[attr-defined]
     forward.__annotations__ = {p.name: p.annotation for p in parameters[1:]}
     module_name = f"kernels_{kernel.name.replace('-', '_')}_{kernel.id or abs(hash(kernel.dir))}"
     if module_name not in sys.modules:
