@@ -262,6 +262,8 @@ def _locked_source(
     from kernels.layer.repos import consents
 
     lock = os.path.abspath(os.fspath(lockfile)) if lockfile is not None else caller_lock(repo_id)
+    if not os.path.exists(lock):
+        raise make("not_found", f"Lock file {lock} does not exist: `kernels lock` makes one")
     return {"repo_id": repo_id, "lock": lock, "trust_remote_code": consents(repo_id, trust_remote_code)}
 
 

@@ -81,3 +81,9 @@ def test_install_kernel_with_the_hashes_of_a_lock(hub):
         kernels.install_kernel(
             "kernels-test/py-silu", "v1", variant_locks={"torch-cuda": wrong["torch-cpu"]}, trust_remote_code=True
         )
+
+
+@pytest.mark.parametrize("load", [kernels.load_kernel, kernels.get_locked_kernel])
+def test_a_lock_file_that_is_not_there_is_named(load, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"Lock file {tmp_path}/kernels.lock does not exist"):
+        load("kernels-community/activation", lockfile=tmp_path / "kernels.lock")
