@@ -313,7 +313,7 @@ PyObject *kpy_plan_apply(PyObject *self, PyObject *args)
     PyObject *model, *host;
     if (!PyArg_ParseTuple(args, "OO:apply", &model, &host))
         return NULL;
-    return kpy_with_host("apply", model, host, KPY_LOOKS | KPY_DECIDES, do_apply,
+    return kpy_with_host("apply", model, host, KPY_LOOKS | KPY_DECIDES | KPY_SWAPS, do_apply,
                          kpy_plan_of(self));
 }
 
