@@ -70,10 +70,12 @@ static PyObject *make_dense(const kpy_torch *torch, PyObject *gradient, const kn
         gradient = replace(gradient, PyObject_CallMethod(gradient, "contiguous", NULL));
     if (!gradient || !kpy_is_plain_tensor(torch, gradient))
         return gradient;
-    if (torch->api->dltensor_from_py_object_no_sync(gradient, &t) != 0) {
+    PyObject *capsule;
+    if (kpy_tensor_read(torch, gradient, &t, &capsule) < 0) {
         PyErr_Clear();
         return gradient;
     }
+    Py_XDECREF(capsule); // the dtype is all
     if (memcmp(&t.dtype, &type->dtype, sizeof(t.dtype)) != 0) {
         PyObject *dtype = kpy_torch_dtype(torch, type->dtype);
         gradient =
@@ -272,6 +274,9 @@ static PyObject *backward_of(kpy_call *call, const kpy_torch *torch, PyObject *c
         Py_XDECREF(b.dense[i]);
     for (int32_t i = 0; i < call->n_grads; ++i)
         kpy_output_dispose(torch, &b.made[i]);
+    kpy_values_dispose(&b.values);
+    kpy_values_dispose(&b.saved);
+    kpy_values_dispose(&b.came);
     if (go == 0) {
         Py_INCREF(Py_None);
         result = Py_None;
@@ -288,7 +293,7 @@ PyObject *kpy_backward(PyObject *self, PyObject *args)
     const kpy_torch *torch = kpy_torch_get();
     if (!torch)
         return NULL;
-    if (!call->host->backward || !torch->api)
+    if (!call->host->backward || !torch->is_usable)
         Py_RETURN_NONE;
     for (int i = 0; i < 4; ++i)
         if ((i != 1 || given[i] != Py_None) && !(lists[i] = PySequence_Tuple(given[i])))

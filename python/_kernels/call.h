@@ -47,6 +47,9 @@ typedef struct kpy_values {
     PyObject *tensors[2 * KN_LAYER_PARAMS_MAX]; // borrowed
     kn_value *slots[2 * KN_LAYER_PARAMS_MAX];   // where each belongs
     DLTensor dl[2 * KN_LAYER_PARAMS_MAX];
+    int32_t n_capsules;
+    PyObject
+        *capsules[2 * KN_LAYER_PARAMS_MAX]; // what `dl` points into, of a PyTorch without the table
 } kpy_values;
 
 // values.c. All of them: 1 when the call goes on, 0 when it is refused (values->reason), -1 with an exception. After the first,

@@ -53,12 +53,9 @@ static set_stream_fn set_stream(void)
     return kept;
 }
 
-int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice device)
+int kpy_stream_set(kpy_stream *stream, DLDevice device, void *current)
 {
-    void *current = NULL;
     *stream = (kpy_stream){.device_type = 0};
-    if (kpy_is_host_memory(device))
-        return 0;
     const set_stream_fn set = set_stream();
     if (!set) {
         if (!PyErr_Occurred())
@@ -67,8 +64,6 @@ int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice 
                             "current stream");
         return -1;
     }
-    if (api->current_work_stream(device.device_type, device.device_id, &current) != 0)
-        return -1;
     if (KPY_MUTATES(STREAM))
         current = NULL;
     if (set((int32_t)device.device_type, device.device_id, current, &stream->before) != 0) {
@@ -78,6 +73,17 @@ int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice 
     stream->device_type = (int32_t)device.device_type;
     stream->device_id = device.device_id;
     return 0;
+}
+
+int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice device)
+{
+    void *current = NULL;
+    *stream = (kpy_stream){.device_type = 0};
+    if (kpy_is_host_memory(device))
+        return 0;
+    if (api->current_work_stream(device.device_type, device.device_id, &current) != 0)
+        return -1;
+    return kpy_stream_set(stream, device, current);
 }
 
 void kpy_stream_leave(kpy_stream *stream)

@@ -25,6 +25,8 @@ typedef struct kpy_stream {
     void *before;
 } kpy_stream;
 
+// Begins with the given one, or asks the framework for it. 0, or -1 with an exception.
+int kpy_stream_set(kpy_stream *stream, DLDevice device, void *current);
 int kpy_stream_enter(kpy_stream *stream, const DLPackExchangeAPI *api, DLDevice device);
 void kpy_stream_leave(kpy_stream *stream);
 

@@ -233,11 +233,12 @@ PyObject *kpy_forward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObj
         if (!place_names(call, &a, by_position, &placed.n))
             return fall_back(call, &a, kn_mismatch_reason_text(KN_MISMATCH_COUNT));
     }
-    if (!torch->api)
-        return is_set(call->operation)
-                   ? pass_to(call->operation, &placed)
-                   : fall_back(call, &a, kn_mismatch_reason_text(KN_MISMATCH_FRAMEWORK));
+    if (!torch->is_usable)
+        return fall_back(call, &a, kn_mismatch_reason_text(KN_MISMATCH_FRAMEWORK));
+    if (!torch->api && is_set(call->operation))
+        return pass_to(call->operation, &placed);
     values.n_held = 0;
+    values.n_capsules = 0;
     PyObject *result = call_layer(call, torch, &a, &placed, &values);
     kpy_values_dispose(&values);
     return result;
@@ -255,7 +256,7 @@ PyObject *kpy_forward_run(PyObject *self, PyObject *const *args, Py_ssize_t n)
     const kpy_torch *torch = kpy_torch_get();
     if (!torch)
         return NULL;
-    if (!torch->api)
+    if (!torch->is_usable)
         Py_RETURN_NOTIMPLEMENTED;
     int go = kpy_values_inputs(call, torch, args + 1, n - 1, &values);
     if (go > 0)

@@ -185,14 +185,15 @@ int kpy_output_make(const kpy_torch *torch, const kn_tensor_type *type, PyObject
     out->tensor = NULL;
     out->managed = NULL;
     out->object = NULL;
+    out->capsule = NULL;
     if (make_by_libtorch(&torch->lib, type, out))
         return 0;
     // On other devices record_stream() does nothing for memory with a foreign deleter.
-    if (type->device.device_type != kDLCPU || !is_contiguous(type)) {
+    if (!torch->api || type->device.device_type != kDLCPU || !is_contiguous(type)) {
         out->object = make_strided(torch, type, like);
         if (!out->object)
             return -1;
-        return torch->api->dltensor_from_py_object_no_sync(out->object, &out->dl);
+        return kpy_tensor_read(torch, out->object, &out->dl, &out->capsule);
     }
     DLTensor prototype = {.device = type->device,
                           .ndim = type->ndim,
@@ -235,6 +236,7 @@ PyObject *kpy_output_take(const kpy_torch *torch, kpy_output *out)
         if (torch->api->managed_tensor_to_py_object_no_sync(out->managed, &made) == 0)
             object = made;
     }
+    Py_CLEAR(out->capsule);
     out->tensor = NULL;
     out->managed = NULL;
     out->object = NULL;
@@ -248,6 +250,7 @@ void kpy_output_dispose(const kpy_torch *torch, kpy_output *out)
     if (out->managed && out->managed->deleter)
         out->managed->deleter(out->managed); // nobody else's yet
     Py_XDECREF(out->object);
+    Py_CLEAR(out->capsule);
     out->tensor = NULL;
     out->managed = NULL;
     out->object = NULL;

@@ -59,7 +59,7 @@ static int launch_on_gpu(const kpy_torch *torch, DLDevice device, const kn_funct
     long device_before;
     if (exchange_device(torch, device.device_id, &device_before) < 0)
         return -1;
-    const int done = kpy_stream_enter(&stream, torch->api, device);
+    const int done = kpy_torch_stream_enter(&stream, torch, device);
     if (done == 0)
         *st = call_without_gil(function, frame, err);
     kpy_stream_leave(&stream);

@@ -69,8 +69,11 @@ static int look_up_all(kpy_torch *t)
         look_up_question(t->torch, "compiler.is_compiling", &t->compiling) < 0 ||
         look_up_methods(t) < 0)
         return -1;
+    t->to_dlpack = look_up(t->torch, "utils.dlpack.to_dlpack");
+    if (!t->to_dlpack || kpy_exchange_api(t->tensor, &t->api) < 0)
+        return -1;
     kpy_output_look_up(t);
-    return kpy_exchange_api(t->tensor, &t->api) == 1 ? 0 : -1;
+    return 0;
 }
 
 const kpy_torch *kpy_torch_get(void)
@@ -85,11 +88,10 @@ const kpy_torch *kpy_torch_get(void)
     t.tensor = parameter ? (PyTypeObject *)look_up(t.torch, "Tensor") : NULL;
     if (!t.tensor)
         return NULL; // what was looked up is the process's
-    if (look_up_all(&t) < 0) {
-        PyErr_Clear();
-        t.api = NULL; // calls go to the operator, or the own forward
-    }
-    if (!is_known) { // an import lets other threads in
+    t.is_usable = look_up_all(&t) == 0;
+    if (!t.is_usable)
+        PyErr_Clear(); // calls go to the own forward
+    if (!is_known) {   // an import lets other threads in
         known = t;
         is_known = true;
     }
@@ -148,4 +150,53 @@ int kpy_forward_ad(const kpy_torch *torch)
         return PyErr_Occurred() ? -1 : 1; // not known: not refused the careful way
     const long value = PyLong_AsLong(level);
     return value == -1 && PyErr_Occurred() ? -1 : value >= 0;
+}
+
+// --- memory ---
+
+int kpy_tensor_read(const kpy_torch *torch, PyObject *tensor, DLTensor *out, PyObject **capsule)
+{
+    *capsule = NULL;
+    if (torch->api)
+        return torch->api->dltensor_from_py_object_no_sync(tensor, out) == 0 ? 0 : -1;
+    // Not by the method `__dlpack__`: it refuses tensors on another device than the current one, and makes streams wait.
+    PyObject *detached = PyObject_CallMethod(tensor, "detach", NULL);
+    if (detached)
+        *capsule = PyObject_CallFunctionObjArgs(torch->to_dlpack, detached, NULL);
+    Py_XDECREF(detached);
+    // The name stays: a capsule that nobody has used frees what it holds.
+    const DLManagedTensor *managed = *capsule ? PyCapsule_GetPointer(*capsule, "dltensor") : NULL;
+    if (!managed) {
+        Py_CLEAR(*capsule);
+        return -1;
+    }
+    *out = managed->dl_tensor;
+    return 0;
+}
+
+// As PyTorch's Python has it. 0, or -1 with an exception.
+static int current_stream(const kpy_torch *torch, DLDevice device, void **out)
+{
+    PyObject *cuda = PyObject_GetAttrString(torch->torch, "cuda");
+    PyObject *stream =
+        cuda ? PyObject_CallMethod(cuda, "current_stream", "i", (int)device.device_id) : NULL;
+    PyObject *handle = stream ? PyObject_GetAttrString(stream, "cuda_stream") : NULL;
+    if (handle)
+        *out = PyLong_AsVoidPtr(handle);
+    Py_XDECREF(handle);
+    Py_XDECREF(stream);
+    Py_XDECREF(cuda);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int kpy_torch_stream_enter(kpy_stream *stream, const kpy_torch *torch, DLDevice device)
+{
+    void *current = NULL;
+    if (torch->api)
+        return kpy_stream_enter(stream, torch->api, device);
+    *stream = (kpy_stream){.device_type = 0};
+    if (kpy_is_host_memory(device))
+        return 0;
+    return current_stream(torch, device, &current) < 0 ? -1
+                                                       : kpy_stream_set(stream, device, current);
 }

@@ -27,8 +27,10 @@ typedef struct kpy_libtorch {
 typedef struct kpy_torch {
     PyTypeObject *tensor;
     PyTypeObject *parameter;
-    // Of the types' `__dlpack_c_exchange_api__`; NULL: this PyTorch lacks it (before 2.10), or something below.
+    // Of the types' `__dlpack_c_exchange_api__`; NULL: this PyTorch lacks it (before 2.10), and tensors cross as capsules.
     const DLPackExchangeAPI *api;
+    bool is_usable; // false: it lacks something below, and no kernel is called
+    PyObject *to_dlpack;
     kpy_question grad_enabled;
     kpy_question dispatch_modes;
     kpy_question tracing;
@@ -63,6 +65,12 @@ int kpy_requires_grad(const kpy_torch *torch, PyObject *tensor);
 // 1: its numbers are the negatives of what lies in memory; -1 with an exception. For plain tensors.
 int kpy_is_neg(const kpy_torch *torch, PyObject *tensor);
 
+// Where its memory is, of a plain tensor. Without the table *capsule keeps that memory, and what *out points to, as long as the
+// reference lives; else it is NULL. No stream waits for another: kernels run on the current one. 0, or -1 with an exception.
+int kpy_tensor_read(const kpy_torch *torch, PyObject *tensor, DLTensor *out, PyObject **capsule);
+// For kernels on this thread, the current stream of a device.
+int kpy_torch_stream_enter(kpy_stream *stream, const kpy_torch *torch, DLDevice device);
+
 // Forward-mode AD: is a level open? -1 with an exception.
 int kpy_forward_ad(const kpy_torch *torch);
 
@@ -73,6 +81,7 @@ typedef struct kpy_output {
     void *tensor;                      // at::Tensor *
     DLManagedTensorVersioned *managed; //
     PyObject *object;                  //
+    PyObject *capsule;                 // what `dl` points into, of some objects
     DLTensor dl;
 } kpy_output;
 

@@ -48,6 +48,7 @@ int kpy_values_inputs(const kpy_call *call, const kpy_torch *torch, PyObject *co
     out->is_elsewhere = false;
     out->n_held = 0;
     out->n_tensors = 0;
+    out->n_capsules = 0;
     if (n > call->n_inputs) {
         out->mismatch = (kn_mismatch){.reason = KN_MISMATCH_COUNT,
                                       .list = KN_PARAM_INPUT,
@@ -118,11 +119,18 @@ int kpy_values_members(const kpy_call *call, const kpy_torch *torch, PyObject *m
     return st;
 }
 
+static void free_capsules(kpy_values *values)
+{
+    while (values->n_capsules)
+        Py_DECREF(values->capsules[--values->n_capsules]);
+}
+
 void kpy_values_dispose(kpy_values *values)
 {
     for (int32_t i = 0; i < values->n_held; ++i)
         Py_DECREF(values->held[i]);
     values->n_held = 0;
+    free_capsules(values);
 }
 
 // --- tensors ---
@@ -171,14 +179,18 @@ int kpy_values_ask(const kpy_torch *torch, kpy_values *values)
 
 int kpy_values_read(kpy_call *call, const kpy_torch *torch, kpy_values *values)
 {
-    // From here to the allocation of results nothing lets other threads in.
+    free_capsules(values); // of a reading before
+    // From here to the allocation of results nothing lets other threads in, unless tensors cross as capsules, which keep memory.
     for (int32_t i = 0; i < values->n_tensors; ++i) {
         DLTensor *t = &values->dl[i];
-        if (torch->api->dltensor_from_py_object_no_sync(values->tensors[i], t) != 0) {
+        PyObject *capsule;
+        if (kpy_tensor_read(torch, values->tensors[i], t, &capsule) < 0) {
             PyErr_Clear(); // sparse, quantized, meta
             values->reason = kn_mismatch_reason_text(KN_MISMATCH_EXCHANGE);
             return 0;
         }
+        if (capsule)
+            values->capsules[values->n_capsules++] = capsule;
         *values->slots[i] = kn_tensor(t);
     }
     if (values->n_tensors) {
