@@ -40,6 +40,21 @@ PyObject *kpy_torch_dtype(const kpy_torch *torch, DLDataType dtype)
                         name ? name : "the one of a result");
 }
 
+bool kpy_find_f8(const kpy_torch *torch, PyObject *torch_dtype, DLDataType *out)
+{
+    for (size_t i = 0; i < KN_LEN(dtypes); ++i) {
+        if (strncmp(dtypes[i].name, "f8_", 3) != 0)
+            continue;
+        PyObject *one = PyObject_GetAttrString(torch->torch, dtypes[i].torch);
+        Py_XDECREF(one); // the module's
+        if (!one)
+            PyErr_Clear(); // not known to this PyTorch
+        else if (one == torch_dtype)
+            return kn_dtype_parse(dtypes[i].name, out);
+    }
+    return false;
+}
+
 // --- by libtorch ---
 
 static struct {
@@ -159,6 +174,13 @@ static PyObject *make_strided(const kpy_torch *torch, const kn_tensor_type *type
     return result;
 }
 
+static int make_object(const kpy_torch *torch, const kn_tensor_type *type, PyObject *like,
+                       kpy_output *out)
+{
+    out->object = make_strided(torch, type, like);
+    return out->object ? kpy_tensor_read(torch, out->object, &out->dl, &out->capsule) : -1;
+}
+
 static bool is_contiguous(const kn_tensor_type *type)
 {
     int64_t n = 1;
@@ -189,20 +211,16 @@ int kpy_output_make(const kpy_torch *torch, const kn_tensor_type *type, PyObject
     if (make_by_libtorch(&torch->lib, type, out))
         return 0;
     // On other devices record_stream() does nothing for memory with a foreign deleter.
-    if (!torch->api || type->device.device_type != kDLCPU || !is_contiguous(type)) {
-        out->object = make_strided(torch, type, like);
-        if (!out->object)
-            return -1;
-        return kpy_tensor_read(torch, out->object, &out->dl, &out->capsule);
-    }
+    if (!torch->api || type->device.device_type != kDLCPU || !is_contiguous(type))
+        return make_object(torch, type, like, out);
     DLTensor prototype = {.device = type->device,
                           .ndim = type->ndim,
                           .dtype = type->dtype,
                           .shape = (int64_t *)(uintptr_t)type->shape};
     if (torch->api->managed_tensor_allocator(&prototype, &out->managed, NULL, set_error) != 0) {
+        PyErr_Clear(); // a dtype that it does not know, though PyTorch does
         out->managed = NULL;
-        set_error(NULL, "PyTorch", "no memory for a result");
-        return -1;
+        return make_object(torch, type, like, out);
     }
     out->dl = out->managed->dl_tensor;
     return 0;

@@ -154,15 +154,42 @@ int kpy_forward_ad(const kpy_torch *torch)
 
 // --- memory ---
 
+// As bytes, where PyTorch knows floats of 8 bits and its DLPack does not. The exception stays otherwise.
+static PyObject *capsule_of_bytes(const kpy_torch *torch, PyObject *tensor, DLDataType *f8)
+{
+    PyObject *type, *value, *trace, *bytes = NULL, *capsule = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *dtype = PyObject_GetAttrString(tensor, "dtype");
+    PyObject *uint8 = PyObject_GetAttrString(torch->torch, "uint8");
+    if (dtype && uint8 && kpy_find_f8(torch, dtype, f8))
+        bytes = PyObject_CallMethod(tensor, "view", "O", uint8);
+    if (bytes)
+        capsule = PyObject_CallFunctionObjArgs(torch->to_dlpack, bytes, NULL);
+    Py_XDECREF(bytes);
+    Py_XDECREF(uint8);
+    Py_XDECREF(dtype);
+    if (!capsule) {
+        PyErr_Restore(type, value, trace); // replaces what came since
+        return NULL;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+    return capsule;
+}
+
 int kpy_tensor_read(const kpy_torch *torch, PyObject *tensor, DLTensor *out, PyObject **capsule)
 {
     *capsule = NULL;
     if (torch->api)
         return torch->api->dltensor_from_py_object_no_sync(tensor, out) == 0 ? 0 : -1;
     // Not by the method `__dlpack__`: it refuses tensors on another device than the current one, and makes streams wait.
+    DLDataType f8 = {.bits = 0};
     PyObject *detached = PyObject_CallMethod(tensor, "detach", NULL);
     if (detached)
         *capsule = PyObject_CallFunctionObjArgs(torch->to_dlpack, detached, NULL);
+    if (detached && !*capsule)
+        *capsule = capsule_of_bytes(torch, detached, &f8);
     Py_XDECREF(detached);
     // The name stays: a capsule that nobody has used frees what it holds.
     const DLManagedTensor *managed = *capsule ? PyCapsule_GetPointer(*capsule, "dltensor") : NULL;
@@ -171,6 +198,8 @@ int kpy_tensor_read(const kpy_torch *torch, PyObject *tensor, DLTensor *out, PyO
         return -1;
     }
     *out = managed->dl_tensor;
+    if (f8.bits)
+        out->dtype = f8;
     return 0;
 }
 

@@ -96,5 +96,7 @@ void kpy_output_dispose(const kpy_torch *torch, kpy_output *out);
 
 // The torch.dtype; new reference.
 PyObject *kpy_torch_dtype(const kpy_torch *torch, DLDataType dtype);
+// A torch.dtype of 8 bits that is a float; false: it is none, without an exception.
+bool kpy_find_f8(const kpy_torch *torch, PyObject *torch_dtype, DLDataType *out);
 
 #endif

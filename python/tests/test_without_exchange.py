@@ -109,6 +109,23 @@ for _ in range(200):
     module(torch.randn(64, 64))
 torch.testing.assert_close(kept, own(wide))
 """,
+    "bytes": """
+# Floats of 8 bits, which the DLPack of some PyTorch does not know: a package that copies them.
+import pathlib, tempfile
+from native_layers import pack
+from kernels import _kernels
+layers = {"Copy": {"members": "", "signature": "(x: any [...]) -> (y: like x)", "forward": "nothing(x, y)"}}
+source = "int __tvm_ffi_nothing(void *self, const void *args, int n, void *result) { return 0; }"
+package = pack(pathlib.Path(tempfile.mkdtemp()), "bytes", layers, source)
+call = _kernels.Call(_kernels.HostKernel(str(package), "Copy"), lambda *args: None)
+class Module:
+    pass
+for name in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "uint16", "bool"):
+    dtype = getattr(torch, name, None)
+    if dtype is not None:
+        made = call.run(Module(), torch.ones(2, 3).to(dtype))
+        assert made is not NotImplemented and made.dtype == dtype and made.shape == (2, 3), (name, made)
+""",
     "counts": """
 # Nothing is kept of a call.
 import gc
