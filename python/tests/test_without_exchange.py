@@ -1,5 +1,5 @@
-"""A PyTorch without the DLPack exchange table (before 2.10): layers run by their operators, and tensors cross as capsules. Newer ones are
-made so in a process of their own, before kernels looks."""
+"""A PyTorch without the DLPack exchange table (before 2.10): layers run by their operators, and tensors cross as
+capsules. Newer ones are made so in a process of their own, before kernels looks."""
 
 import os
 import subprocess
