@@ -67,10 +67,15 @@ def test_kernelizing_and_undoing_runs_in_constant_memory(build, kind):
         rounds(5000)
         gc.collect()
         own = [sys.getrefcount(thing) for thing in (m[0], type(m[0]), type(m[0]).forward, x)]
-        before, objects = memory(1), len(gc.get_objects())
-        rounds(10_000)
-        gc.collect()
-        assert memory(1) - before < 1 << 20  # 100 bytes a round
+        objects, grown = len(gc.get_objects()), []
+        for _ in range(3):  # a leak grows each time, the allocator now and then
+            before = memory(1)
+            rounds(10_000)
+            gc.collect()
+            grown.append(memory(1) - before)
+            if grown[-1] < 1 << 20:  # 100 bytes a round
+                break
+        assert min(grown) < 1 << 20
         assert len(gc.get_objects()) - objects < 20
         assert [sys.getrefcount(thing) for thing in (m[0], type(m[0]), type(m[0]).forward, x)] == own
     assert not any("forward" in vars(module) for module in m)
