@@ -15,11 +15,14 @@ from torch_models import (
     INFERENCE,
     TRAINING,
     Block,
+    Calls,
     Custom,
     Scale,
     Weighted,
     Weights,
+    double,
     factor,
+    functions,
     kernelize_with,
     on_cpu,
     times,
@@ -33,9 +36,7 @@ from kernels import (
     kernelize,
     report,
     unkernelize,
-    use_kernel_forward_from_hub,
     use_kernel_mapping,
-    use_kernelized_func,
 )
 from kernels.errors import LayerError
 
@@ -314,28 +315,6 @@ def test_fault_21_a_wrong_entry_counts_when_it_is_asked_for(caplog):
     assert factor(m[0]) == 7 and "does not support backward. Was registered for TRAINING" in caplog.text
     with pytest.raises(ValueError, match="does not support backward"):
         kernelize_with(m, {TRAINING: wrong}, mode=TRAINING, device="cpu")
-
-
-@use_kernel_forward_from_hub("double")
-def double(x):
-    """Twice."""
-    return x * 2
-
-
-@use_kernelized_func(double)
-class Calls(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-
-    def forward(self, x):
-        return double(x)
-
-
-@pytest.fixture
-def functions():
-    yield
-    unkernelize(nn.Sequential(Calls()))
 
 
 def test_fault_22_the_last_kernelize_wins_and_says_so(functions, caplog):

@@ -3,35 +3,11 @@
 import pytest
 import torch
 from mapped import Own
+from mapped_model import Model, mapping
 from torch import nn
 
 import kernels
 from kernels import Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
-
-
-@use_kernel_forward_from_hub("L")
-class Layer(nn.Module):
-    def forward(self, x):
-        return x + 1
-
-
-class Kernel(nn.Module):
-    def forward(self, x):
-        return x + 2
-
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-        self.layer = Layer()
-
-    def forward(self, x):
-        return self.layer(x)
-
-
-def mapping(**options):
-    return {"L": {"cpu": Own(layer=Kernel, **options)}}
 
 
 def test_plan():

@@ -3,14 +3,25 @@
 import pytest
 import torch
 from torch import nn
-from torch_models import INFERENCE, Block, Custom, Scale, Weighted, factor, kernelize_with, on_cpu, times
+from torch_models import (
+    INFERENCE,
+    Block,
+    Calls,
+    Custom,
+    Scale,
+    Weighted,
+    double,
+    factor,
+    functions,
+    kernelize_with,
+    on_cpu,
+    times,
+)
 
 from kernels import (
     kernelize,
     report,
     unkernelize,
-    use_kernel_forward_from_hub,
-    use_kernelized_func,
 )
 
 
@@ -186,28 +197,6 @@ def test_a_condition_that_changes_the_model_while_it_is_walked():
 
 
 # --- functions ---
-
-
-@use_kernel_forward_from_hub("double")
-def double(x):
-    """Twice."""
-    return x * 2
-
-
-@use_kernelized_func(double)
-class Calls(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-
-    def forward(self, x):
-        return double(x)
-
-
-@pytest.fixture
-def functions():
-    yield
-    unkernelize(nn.Sequential(Calls()))
 
 
 def test_a_function_is_bound_and_undone(functions):

@@ -1,9 +1,10 @@
 """Small models with extensible layers, and repositories that load themselves: no package and no hub is needed."""
 
+import pytest
 import torch
 from torch import nn
 
-from kernels import Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
+from kernels import Mode, kernelize, unkernelize, use_kernel_forward_from_hub, use_kernel_mapping, use_kernelized_func
 
 INFERENCE, TRAINING = Mode.INFERENCE, Mode.TRAINING
 COMPILE = Mode.TORCH_COMPILE
@@ -90,3 +91,26 @@ def kernelize_with(model, entry, *, name="Scale", mode=INFERENCE, **options):
 def factor(module):
     """What a Scale multiplies by now."""
     return module(torch.ones(1)).item()
+
+
+@use_kernel_forward_from_hub("double")
+def double(x):
+    """Twice."""
+    return x * 2
+
+
+@use_kernelized_func(double)
+class Calls(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(1, 1)
+
+    def forward(self, x):
+        return double(x)
+
+
+@pytest.fixture
+def functions():
+    """`double` is one object of the process: its own forward again afterwards."""
+    yield
+    unkernelize(nn.Sequential(Calls()))
