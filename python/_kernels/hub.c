@@ -21,6 +21,15 @@ static int read_options(PyObject *args, PyObject *kwargs, kn_kernel_options *out
     return 0;
 }
 
+// What a call begins with that loads or looks for kernels: its options, which point to the framework. NULL with an exception.
+static kn_context *begin(PyObject *args, PyObject *kwargs, kn_kernel_options *options,
+                         kn_framework *framework)
+{
+    kn_context *ctx = read_options(args, kwargs, options) < 0 ? NULL : kpy_context();
+    options->framework = framework;
+    return ctx && kpy_framework(framework) == 0 ? ctx : NULL;
+}
+
 static PyObject *get_kernel(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)self;
@@ -29,10 +38,9 @@ static PyObject *get_kernel(PyObject *self, PyObject *args, PyObject *kwargs)
     kn_framework framework;
     kn_kernel *kernel = NULL;
     kn_status st;
-    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
-    if (!ctx || kpy_framework(&framework) < 0)
+    kn_context *ctx = begin(args, kwargs, &options, &framework);
+    if (!ctx)
         return NULL;
-    options.framework = &framework;
     Py_BEGIN_ALLOW_THREADS;
     st = kn_context_get_kernel(ctx, &options, &kernel, NULL, &err);
     Py_END_ALLOW_THREADS;
@@ -48,10 +56,9 @@ static PyObject *fetch_kernel(PyObject *self, PyObject *args, PyObject *kwargs)
     char *dir = NULL;
     kn_revision *revision = NULL;
     kn_status st;
-    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
-    if (!ctx || kpy_framework(&framework) < 0)
+    kn_context *ctx = begin(args, kwargs, &options, &framework);
+    if (!ctx)
         return NULL;
-    options.framework = &framework;
     Py_BEGIN_ALLOW_THREADS;
     st = kn_context_fetch_kernel(ctx, &options, &dir, &revision, NULL, &err);
     Py_END_ALLOW_THREADS;
@@ -192,10 +199,9 @@ static PyObject *choose_variants(PyObject *self, PyObject *args, PyObject *kwarg
     kn_framework framework;
     offer o = {.count = 0};
     kn_status st;
-    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
-    if (!ctx || kpy_framework(&framework) < 0)
+    kn_context *ctx = begin(args, kwargs, &options, &framework);
+    if (!ctx)
         return NULL;
-    options.framework = &framework;
     kn_trace *trace = kn_trace_new();
     if (!trace)
         return PyErr_NoMemory();
@@ -259,10 +265,9 @@ static PyObject *find_kernel(PyObject *self, PyObject *args, PyObject *kwargs)
     char *text = NULL;
     size_t size = 0, place = 0;
     kn_status st;
-    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
-    if (!ctx || kpy_framework(&framework) < 0)
+    kn_context *ctx = begin(args, kwargs, &options, &framework);
+    if (!ctx)
         return NULL;
-    options.framework = &framework;
     Py_BEGIN_ALLOW_THREADS;
     st = offer_choose(ctx, &options, &o, NULL, &err);
     if (st == KN_OK)
@@ -287,10 +292,9 @@ static PyObject *is_downloaded(PyObject *self, PyObject *args, PyObject *kwargs)
     offer o = {.lists_cached = true};
     bool is = false;
     kn_status st;
-    kn_context *ctx = read_options(args, kwargs, &options) < 0 ? NULL : kpy_context();
-    if (!ctx || kpy_framework(&framework) < 0)
+    kn_context *ctx = begin(args, kwargs, &options, &framework);
+    if (!ctx)
         return NULL;
-    options.framework = &framework;
     Py_BEGIN_ALLOW_THREADS;
     st = offer_choose(ctx, &options, &o, NULL, &err);
     for (size_t i = 0; st == KN_OK && !is && i < o.n_fit; ++i)
