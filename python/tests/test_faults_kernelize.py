@@ -24,7 +24,6 @@ from torch_models import (
     factor,
     functions,
     kernelize_with,
-    on_cpu,
     times,
 )
 

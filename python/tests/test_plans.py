@@ -7,7 +7,7 @@ from mapped_model import Model, mapping
 from torch import nn
 
 import kernels
-from kernels import Mode, kernelize, use_kernel_forward_from_hub, use_kernel_mapping
+from kernels import Mode, use_kernel_forward_from_hub, use_kernel_mapping
 
 
 def test_plan():
