@@ -1,7 +1,5 @@
 #include "base/wait.h"
 
-#include <time.h>
-
 void kni_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t clock;
@@ -11,14 +9,20 @@ void kni_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&clock);
 }
 
+struct timespec kni_next_look(clockid_t clock)
+{
+    struct timespec at;
+    clock_gettime(clock, &at);
+    at.tv_nsec += KNI_LOOK_MS * 1000000L;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_nsec -= 1000000000L;
+        ++at.tv_sec;
+    }
+    return at;
+}
+
 void kni_cond_look(pthread_cond_t *cond, pthread_mutex_t *lock)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += KNI_LOOK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        ++until.tv_sec;
-    }
+    const struct timespec until = kni_next_look(CLOCK_MONOTONIC);
     pthread_cond_timedwait(cond, lock, &until);
 }

@@ -3,8 +3,12 @@
 #define KNI_BASE_WAIT_H
 
 #include <pthread.h>
+#include <time.h>
 
 #define KNI_LOOK_MS 50 // between two looks at whether to go on
+
+// When the next look is due, by that clock.
+struct timespec kni_next_look(clockid_t clock);
 
 // On the monotonic clock.
 void kni_cond_init(pthread_cond_t *cond);

@@ -1,7 +1,6 @@
 #include "hub/crew.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/wait.h"
 #include "hub/ask.h"
@@ -38,13 +37,7 @@ bool kni_crew_is_stopped(const kni_crew *crew)
 // By the clock that pthread_timedjoin_np knows: one that is set back makes a look late, no more.
 static bool joins_soon(pthread_t thread)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += KNI_LOOK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        ++until.tv_sec;
-    }
+    const struct timespec until = kni_next_look(CLOCK_REALTIME);
     return pthread_timedjoin_np(thread, NULL, &until) != ETIMEDOUT;
 }
 
