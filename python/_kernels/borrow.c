@@ -27,7 +27,7 @@ static int refuse_lazy(PyObject *object)
     return 0;
 }
 
-static PyObject *ask_capsule(PyObject *object, PyObject *method)
+static PyObject *ask_capsule(PyObject *method)
 {
     PyObject *no_args = PyTuple_New(0);
     PyObject *version = Py_BuildValue("{s(ii)}", "max_version", DLPACK_MAJOR_VERSION, 0);
@@ -36,7 +36,6 @@ static PyObject *ask_capsule(PyObject *object, PyObject *method)
         PyErr_Clear();
         capsule = PyObject_CallFunctionObjArgs(method, NULL);
     }
-    (void)object;
     Py_XDECREF(version);
     Py_XDECREF(no_args);
     return capsule;
@@ -78,7 +77,7 @@ static int borrow_capsule(PyObject *object, kpy_borrowed *out)
         PyErr_Clear();
         return 0;
     }
-    PyObject *capsule = ask_capsule(object, method);
+    PyObject *capsule = ask_capsule(method);
     const int st = capsule ? take_capsule(capsule, out) : -1;
     Py_XDECREF(capsule);
     Py_DECREF(method);
