@@ -146,8 +146,8 @@ typedef struct kn_host {
                       kn_error *err);
     // What a binding is. Required by kn_report_host.
     void (*bound)(void *user, void *binding, kn_host_bound *out);
-    // Calls of a module that fell back for a reason so far; NULL: they are not counted.
-    uint64_t (*fallbacks)(void *user, void *module, kn_mismatch_reason reason);
+    // Calls of a module that fell back so far, by kn_mismatch_reason into counts, which are zero; NULL: they are not counted.
+    void (*fallbacks)(void *user, void *module, uint64_t *counts, size_t n_counts);
     // Where a user is sent by a warning that nothing was replaced; NULL: the words for C.
     const char *advice;
     // Told after the last swap of a kernelize, never in a dry run, once for each class and device that was decided for: why the own forward

@@ -87,15 +87,18 @@ int kpy_count(PyObject *module, const char *reason)
     return st;
 }
 
-uint64_t kpy_fallbacks(PyObject *module, kn_mismatch_reason reason)
+void kpy_fallbacks(PyObject *module, uint64_t *counts, size_t n_counts)
 {
-    PyObject *counts = find_counts(module, false);
-    PyObject *n = counts ? PyMapping_GetItemString(counts, kn_mismatch_reason_text(reason)) : NULL;
-    const unsigned long long value = n ? PyLong_AsUnsignedLongLong(n) : 0;
-    Py_XDECREF(n);
-    Py_XDECREF(counts);
+    PyObject *found = find_counts(module, false);
+    for (size_t i = 0; found && i < n_counts; ++i) {
+        PyObject *n =
+            PyMapping_GetItemString(found, kn_mismatch_reason_text((kn_mismatch_reason)i));
+        counts[i] = n ? PyLong_AsUnsignedLongLong(n) : 0;
+        Py_XDECREF(n);
+        PyErr_Clear();
+    }
+    Py_XDECREF(found);
     PyErr_Clear();
-    return value;
 }
 
 static PyObject *fallback_counts(PyObject *self, PyObject *module)

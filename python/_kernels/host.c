@@ -155,13 +155,12 @@ static void fill_bound(void *user, void *handle, kn_host_bound *out)
     out->device_index = kernel->device_index;
 }
 
-static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
+static void fallbacks(void *user, void *module, uint64_t *counts, size_t n_counts)
 {
     kpy_run *run = user;
     const bool taken = kpy_run_take(run);
-    const uint64_t n = kpy_fallbacks(((kpy_module *)module)->object, reason);
+    kpy_fallbacks(((kpy_module *)module)->object, counts, n_counts);
     kpy_run_give(run, taken);
-    return n;
 }
 
 // Functions are there once for all models: the host says what that means for others.

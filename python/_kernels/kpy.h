@@ -84,7 +84,7 @@ PyObject *kpy_host_kernel_object(const kn_host_kernel *kernel);
 // What a HostKernel object stands for, borrowed as long as the object lives; NULL with TypeError.
 const kn_host_kernel *kpy_host_kernel_of(PyObject *object);
 
-// counter.c. Calls of a module (or function object) that went to the own forward for a reason of the guard, so far. Raises nothing.
-uint64_t kpy_fallbacks(PyObject *module, kn_mismatch_reason reason);
+// counter.c. Calls of a module (or function object) that went to the own forward so far, by kn_mismatch_reason. Raises nothing.
+void kpy_fallbacks(PyObject *module, uint64_t *counts, size_t n_counts);
 
 #endif

@@ -125,10 +125,11 @@ static void why(void *user, void *cls, kn_host_reason *out)
     kni_class_why(cls, out, &((kni_native *)user)->said);
 }
 
-static uint64_t fallbacks(void *user, void *module, kn_mismatch_reason reason)
+static void fallbacks(void *user, void *module, uint64_t *counts, size_t n_counts)
 {
     (void)user;
-    return kn_module_fallback_count(module, reason);
+    for (size_t i = 0; i < n_counts; ++i)
+        counts[i] = kn_module_fallback_count(module, (kn_mismatch_reason)i);
 }
 
 kn_host kni_native_host(kni_native *native)

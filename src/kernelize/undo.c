@@ -200,9 +200,8 @@ static kn_status count_fallbacks(const survey *s, kn_error *err)
     if (!s->plan->fallbacks)
         return kni_no_memory(err);
     for (size_t i = 0; i < s->plan->n_records; ++i)
-        for (int reason = 0; reason < KN_MISMATCH_REASONS; ++reason)
-            s->plan->fallbacks[i][reason] =
-                s->host->fallbacks(s->host->user, s->met[i].module, (kn_mismatch_reason)reason);
+        s->host->fallbacks(s->host->user, s->met[i].module, s->plan->fallbacks[i],
+                           KN_MISMATCH_REASONS);
     return KN_OK;
 }
 

@@ -376,10 +376,12 @@ static void toy_bound(void *user, void *bound, kn_host_bound *out)
     out->device_index = 2;
 }
 
-static uint64_t toy_fallbacks(void *user, void *module, kn_mismatch_reason reason)
+static void toy_fallbacks(void *user, void *module, uint64_t *counts, size_t n_counts)
 {
     const toy *t = user;
-    return module == &t->nodes[1] && reason == KN_MISMATCH_DTYPE ? 3 : 0;
+    assert_int_equal(n_counts, KN_MISMATCH_REASONS);
+    if (module == &t->nodes[1])
+        counts[KN_MISMATCH_DTYPE] = 3;
 }
 
 // What is bound is the host's word, and how often it was left.
