@@ -110,6 +110,19 @@ def serve_2(connection, script):
             return
 
 
+def end(connection):
+    """Closes it when the other side has: what it sent and nobody reads would make the end a reset, which may overtake what was sent here."""
+    try:
+        connection.settimeout(5)
+        connection.shutdown(socket.SHUT_WR)  # of the TCP connection, without TLS's own farewell
+        while connection.recv(4096):
+            pass
+    except OSError:
+        pass
+    finally:
+        connection.close()
+
+
 def serve(raw, context, script):
     try:
         connection = context.wrap_socket(raw, server_side=True)
@@ -121,7 +134,7 @@ def serve(raw, context, script):
     except (OSError, ConnectionError):
         pass
     finally:
-        connection.close()
+        end(connection)
 
 
 def main():
